@@ -1,0 +1,88 @@
+/** Where an image went: its cluster, how sure the head is, and the second choice. */
+export interface Assignment {
+  /** Path relative to the folder of images, with `/` between parts. */
+  readonly path: string
+  readonly cluster: number
+  readonly probability: number
+  readonly runnerUp: number
+  readonly runnerUpProbability: number
+  /** Name of the image's class, where the folder has classes. */
+  readonly label?: string
+}
+
+/**
+ * Names each image's cluster and its runner-up.
+ *
+ * @param probabilities N · K, by images
+ * @param labels class names of the images, where known
+ */
+export function toAssignments(
+  paths: readonly string[],
+  assignments: Int32Array,
+  probabilities: Float32Array,
+  k: number,
+  labels?: readonly string[],
+): Assignment[] {
+  return paths.map((path, i) => {
+    const row = probabilities.subarray(i * k, (i + 1) * k)
+    const cluster = assignments[i]
+    const runnerUp = strongestOther(row, cluster)
+    return {
+      path,
+      cluster,
+      probability: row[cluster],
+      runnerUp,
+      runnerUpProbability: row[runnerUp],
+      ...(labels && { label: labels[i] }),
+    }
+  })
+}
+
+function strongestOther(row: Float32Array, cluster: number): number {
+  let best = cluster === 0 ? 1 : 0
+  for (let j = 0; j < row.length; j++) if (j !== cluster && row[j] > row[best]) best = j
+  return best
+}
+
+/** Probabilities in files: six decimals say all that float32 knows. */
+const decimals = (value: number): number => Number(value.toFixed(6))
+
+/** RFC 4180 CSV with a header line and `\n` line ends. */
+export function assignmentsCsv(rows: readonly Assignment[]): string {
+  const withLabels = rows.some((row) => row.label !== undefined)
+  const head = ['path', 'cluster', 'probability', 'runner_up', 'runner_up_probability']
+  const lines = rows.map((row) => [
+    safePath(row.path),
+    row.cluster,
+    decimals(row.probability),
+    row.runnerUp,
+    decimals(row.runnerUpProbability),
+    ...(withLabels ? [safePath(row.label ?? '')] : []),
+  ])
+  return [withLabels ? [...head, 'label'] : head, ...lines]
+    .map((fields) => `${fields.map(csvField).join(',')}\n`)
+    .join('')
+}
+
+/** The same rows as JSON. */
+export function assignmentsJson(rows: readonly Assignment[]): string {
+  const values = rows.map(({ runnerUp, runnerUpProbability, ...row }) => ({
+    ...row,
+    probability: decimals(row.probability),
+    runnerUp: { cluster: runnerUp, probability: decimals(runnerUpProbability) },
+  }))
+  return `[\n${values.map((value) => JSON.stringify(value)).join(',\n')}\n]\n`
+}
+
+/**
+ * Spreadsheets run a field that begins with `=`, `+`, `-` or `@` as a formula. `./` before such a
+ * path keeps it text, and keeps it the same path.
+ */
+function safePath(path: string): string {
+  return /^[=+\-@\t\r]/.test(path) ? `./${path}` : path
+}
+
+function csvField(value: string | number): string {
+  const text = String(value)
+  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
+}

@@ -1,0 +1,135 @@
+import { rawEdge } from '../data/decodeMessages.ts'
+import type { Features } from '../train/features.ts'
+import { kmeans } from '../train/kmeans.ts'
+import {
+  adjustedRandIndex,
+  clusteringAccuracy,
+  normalizedMutualInformation,
+} from '../train/metrics.ts'
+import type { Score } from './report/data.ts'
+
+/** k-means is fitted on at most this many images, evenly spaced; all are then assigned. */
+const featureSample = 10_000
+const rawSample = 1_000
+
+/** N rows of `dimension` numbers. */
+interface Points {
+  readonly data: Float32Array | Uint8Array
+  readonly count: number
+  readonly dimension: number
+}
+
+export interface BaselineOptions {
+  readonly k: number
+  readonly seed: number
+  /** Class of each image, where known. */
+  readonly labels: Int32Array | undefined
+}
+
+/**
+ * Scores of SCP's partition beside k-means on the same features (20 restarts) and on raw pixels (10).
+ *
+ * @param assignments SCP's cluster of each image
+ * @param raw N · 32 · 32 · 3 bytes
+ */
+export async function comparePartitions(
+  features: Features,
+  raw: Uint8Array,
+  assignments: Int32Array,
+  options: BaselineOptions,
+): Promise<Score[]> {
+  const { count, dimension, clean } = features
+  const points = { data: normalizeRows(clean, dimension), count, dimension }
+  const onFeatures = await partition(points, options, featureSample, 20)
+  const pixels = { data: raw, count, dimension: rawEdge * rawEdge * 3 }
+  const onPixels = await partition(pixels, options, rawSample, 10)
+  const score = (method: string, partition: Int32Array): Score => ({
+    method,
+    ...(options.labels && {
+      accuracy: clusteringAccuracy(options.labels, partition),
+      nmi: normalizedMutualInformation(options.labels, partition),
+      ari: adjustedRandIndex(options.labels, partition),
+    }),
+    inertia: meanSquaredDistance(points, partition, options.k),
+    agreement: adjustedRandIndex(assignments, partition),
+  })
+  return [
+    score('SCP', assignments),
+    score('k-means on features', onFeatures),
+    score('k-means on raw pixels', onPixels),
+  ]
+}
+
+async function partition(
+  points: Points,
+  { k, seed }: BaselineOptions,
+  sample: number,
+  restarts: number,
+): Promise<Int32Array> {
+  const fitted = thin(points, sample)
+  const { count, dimension } = fitted
+  const settings = { count, dimension, k, restarts, seed, iterations: 300 }
+  const { centres, assignments } = await kmeans(Float32Array.from(fitted.data), settings)
+  return fitted === points ? assignments : assignToNearest(points, centres, k)
+}
+
+/** Every n-th row, so that no more than `limit` remain. */
+function thin(points: Points, limit: number): Points {
+  const { data, count, dimension } = points
+  if (count <= limit) return points
+  const kept = data.slice(0, limit * dimension)
+  for (let i = 0; i < limit; i++) {
+    const row = Math.floor((i * count) / limit)
+    kept.set(data.subarray(row * dimension, (row + 1) * dimension), i * dimension)
+  }
+  return { data: kept, count: limit, dimension }
+}
+
+function assignToNearest(
+  { data, count, dimension }: Points,
+  centres: Float32Array,
+  k: number,
+): Int32Array {
+  return Int32Array.from({ length: count }, (_, i) => {
+    let best = 0
+    let least = Infinity
+    for (let j = 0; j < k; j++) {
+      let sum = 0
+      for (let d = 0; d < dimension; d++) {
+        sum += (data[i * dimension + d] - centres[j * dimension + d]) ** 2
+      }
+      if (sum < least) [least, best] = [sum, j]
+    }
+    return best
+  })
+}
+
+function normalizeRows(data: Float32Array, dimension: number): Float32Array {
+  const rows = data.slice()
+  for (let start = 0; start < rows.length; start += dimension) {
+    const row = rows.subarray(start, start + dimension)
+    const norm = Math.sqrt(row.reduce((sum, value) => sum + value * value, 0)) || 1
+    for (let d = 0; d < dimension; d++) row[d] /= norm
+  }
+  return rows
+}
+
+/** Mean squared distance of the rows to the mean of their cluster. */
+export function meanSquaredDistance(points: Points, partition: Int32Array, k: number): number {
+  const { data, count, dimension } = points
+  const sums = new Float64Array(k * dimension)
+  const sizes = new Float64Array(k)
+  for (let i = 0; i < count; i++) {
+    sizes[partition[i]]++
+    for (let d = 0; d < dimension; d++)
+      sums[partition[i] * dimension + d] += data[i * dimension + d]
+  }
+  let total = 0
+  for (let i = 0; i < count; i++) {
+    const j = partition[i]
+    for (let d = 0; d < dimension; d++) {
+      total += (data[i * dimension + d] - sums[j * dimension + d] / sizes[j]) ** 2
+    }
+  }
+  return total / count
+}

@@ -1,0 +1,75 @@
+import type { Command } from 'commander'
+import type { Context } from './context.ts'
+import { integer } from './options.ts'
+import { runCluster } from './runCluster.ts'
+import { addCommonOptions, addTrainingOptions } from './settings.ts'
+import type { ClusterSettings } from './settings.ts'
+import type { Score } from './report/data.ts'
+import type { Summary } from './writeResults.ts'
+import type { Terminal } from './terminal.ts'
+
+/** Adds `keeplight cluster`. */
+export function addClusterCommand(program: Command, context: (quiet: Output) => Context): void {
+  const command = program
+    .command('cluster')
+    .summary('sort a folder of images into clusters')
+    .description('Sorts a folder of images into clusters and writes a report that opens offline.')
+    .argument('<data>', 'folder of images, flat or with one subfolder per class')
+    .requiredOption('-k, --clusters <n>', 'number of clusters', integer(2, 10_000))
+    .option('-o, --out <folder>', 'where the results go', 'keeplight-out')
+  addTrainingOptions(command)
+  addCommonOptions(command)
+  command
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ keeplight cluster ./photos -k 10
+  $ keeplight cluster ./photos -k 10 --out ./sorted --seed 7
+  $ keeplight cluster ./photos -k 10 --preset paper
+  $ keeplight cluster ./photos -k 10 --json --quiet | jq .scores
+
+Writes assignments.csv, assignments.json, head.safetensors, metrics.json and report.html.
+Features are kept in KEEPLIGHT_CACHE (default: the user's cache folder), so a second run starts
+at once and a stopped run goes on where it was.`,
+    )
+    .action(async (data: string, options: ClusterSettings & { clusters: number }) => {
+      const { terminal, signal } = context(options)
+      const settings = { ...options, k: options.clusters }
+      const summary = await runCluster(data, settings, { terminal, signal })
+      printSummary(summary, terminal)
+    })
+}
+
+type Output = Pick<ClusterSettings, 'quiet' | 'json'>
+
+/** Prints scores and paths, for people or as JSON. */
+export function printSummary(summary: Summary, terminal: Terminal): void {
+  const { images, scores, files } = summary
+  terminal.printJson(summary)
+  const left = images.broken > 0 ? `, ${images.broken} broken and left out` : ''
+  const from = images.reused > 0 ? `, ${images.reused} from the cache` : ''
+  terminal.print(`${images.used} images in ${summary.settings.k} clusters${from}${left}`)
+  terminal.print(scoreTable(scores))
+  terminal.print(`report: ${files['report.html']}`)
+}
+
+/** The scores as lines of a table. */
+export function scoreTable(scores: readonly Score[]): string {
+  const percent = (value: number): string => `${(value * 100).toFixed(1)} %`
+  const rows = scores.map(({ method, accuracy, nmi, ari, inertia }) => [
+    method,
+    ...(accuracy === undefined ? [] : [percent(accuracy), percent(nmi ?? 0), percent(ari ?? 0)]),
+    inertia.toFixed(4),
+  ])
+  const labelled = scores.some((score) => score.accuracy !== undefined)
+  const table = [['', ...(labelled ? ['ACC', 'NMI', 'ARI'] : []), 'inertia'], ...rows]
+  const widths = table[0].map((_, column) => Math.max(...table.map((row) => row[column].length)))
+  return table
+    .map((row) =>
+      row
+        .map((cell, i) => (i === 0 ? cell.padEnd(widths[0]) : cell.padStart(widths[i])))
+        .join('  '),
+    )
+    .join('\n')
+}

@@ -1,0 +1,295 @@
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { FeatureCache, FileIndex } from '../data/cache.node.ts'
+import type { CacheRecord, FileStamp } from '../data/cache.node.ts'
+import { decodeImages } from '../data/decode.node.ts'
+import type { PoolSettings } from '../data/decode.node.ts'
+import { rawEdge } from '../data/decodeMessages.ts'
+import type { ImageFolder } from '../data/folder.node.ts'
+import type { VisionModel } from '../model/model.ts'
+import { KeeplightError } from '../runtime/errors.ts'
+import type { Features } from '../train/features.ts'
+import type { Terminal } from './terminal.ts'
+
+/** Images whose views go through the encoder together. */
+const batchImages = 32
+const rawBytes = rawEdge * rawEdge * 3
+/** Every run draws the same views of the same image, so that cached features stay valid. */
+const viewSeed = 0
+
+/** What collecting needs of a model; a {@link VisionModel} has it. */
+export type Encoder = Pick<VisionModel, 'dimension' | 'hash' | 'preprocess' | 'embedPixels'>
+
+export interface CollectOptions {
+  /** Augmented views of each image beside the clean one. */
+  readonly views: number
+  /** Folder of the feature cache; undefined: none is read or written. */
+  readonly cacheFolder: string | undefined
+  readonly terminal: Terminal
+  readonly signal?: AbortSignal
+  readonly decoding?: PoolSettings
+}
+
+export interface BrokenFile {
+  readonly path: string
+  readonly message: string
+}
+
+/** The features of a folder's readable images, in the folder's order. */
+export interface Collection {
+  readonly features: Features
+  /** Indices into the folder's files of the images that were read. */
+  readonly kept: readonly number[]
+  /** N · 32 · 32 · 3 bytes for raw-pixel k-means. */
+  readonly raw: Uint8Array
+  readonly broken: readonly BrokenFile[]
+  /** How many images came from the cache, and how many were decoded and embedded. */
+  readonly reused: number
+  readonly embedded: number
+  readonly cache: { readonly folder: string; readonly bytes: number } | undefined
+}
+
+/**
+ * Turns a folder of images into features: those known from the cache at once, the others decoded on
+ * threads while the GPU embeds the batch before. Each finished batch is saved before the next, so a
+ * killed run loses no more than one.
+ *
+ * @throws KeeplightError `input` when no image can be read, `aborted` after `signal`
+ */
+export async function collectFeatures(
+  folder: ImageFolder,
+  model: Encoder,
+  options: CollectOptions,
+): Promise<Collection> {
+  const store = new FeatureStore(folder.files.length, options.views, model.dimension)
+  const cache = Cache.open(folder, model, options)
+  try {
+    const missing = await fillFromCache(folder, store, cache)
+    const progress = options.terminal.progress('embedding', folder.files.length, 'images')
+    const reused = folder.files.length - missing.length
+    progress.update(reused)
+    const broken = await embedMissing(missing, store, cache, model, options, (done) =>
+      progress.update(reused + done),
+    ).finally(() => progress.stop())
+    if (broken.length === folder.files.length) {
+      throw new KeeplightError(
+        'input',
+        `${folder.root}: none of the ${broken.length} images can be read; the first, ` +
+          `${broken[0].path}: ${broken[0].message}. Give a folder of intact images.`,
+      )
+    }
+    const dead = new Set(broken.map(({ path }) => path))
+    const kept = folder.files.flatMap((path, i) => (dead.has(path) ? [] : [i]))
+    const cacheInfo = cache && { folder: cache.folder, bytes: cache.bytes }
+    const embedded = missing.length - broken.length
+    return { ...store.take(kept), kept, broken, reused, embedded, cache: cacheInfo }
+  } finally {
+    cache?.close()
+  }
+}
+
+interface MissingFile {
+  readonly index: number
+  readonly path: string
+  readonly absolute: string
+  readonly stamp: FileStamp | undefined
+}
+
+async function fillFromCache(
+  folder: ImageFolder,
+  store: FeatureStore,
+  cache: Cache | undefined,
+): Promise<MissingFile[]> {
+  const missing: MissingFile[] = []
+  for (const [index, path] of folder.files.entries()) {
+    const absolute = join(folder.root, path)
+    const stamp = cache && (await stat(absolute).catch(() => undefined))
+    const record = stamp && cache.lookup(path, stamp)
+    if (record) store.set(index, record)
+    else missing.push({ index, path, absolute, stamp })
+  }
+  return missing
+}
+
+async function embedMissing(
+  missing: readonly MissingFile[],
+  store: FeatureStore,
+  cache: Cache | undefined,
+  model: Encoder,
+  { views, signal, decoding }: CollectOptions,
+  onProgress: (done: number) => void,
+): Promise<BrokenFile[]> {
+  const broken: BrokenFile[] = []
+  const { size } = model.preprocess
+  const imageBytes = (1 + views) * size * size * 3
+  const pixels = new Uint8Array(batchImages * imageBytes)
+  let batch: { file: MissingFile; hash: string; raw: Uint8Array }[] = []
+  let done = 0
+
+  const flush = async (): Promise<void> => {
+    if (batch.length === 0) return
+    const all = await model.embedPixels(pixels.subarray(0, batch.length * imageBytes))
+    const length = (1 + views) * model.dimension
+    batch.forEach(({ file, hash, raw }, i) => {
+      const record = { features: all.slice(i * length, (i + 1) * length), raw }
+      store.set(file.index, record)
+      cache?.add(file, hash, record)
+    })
+    cache?.flush()
+    onProgress((done += batch.length))
+    batch = []
+  }
+
+  // A second round takes what turned out damaged in the cache.
+  for (let todo = missing; todo.length > 0;) {
+    const damaged: MissingFile[] = []
+    const paths = todo.map((file) => file.absolute)
+    const known = cache?.hashes()
+    const settings = { ...decoding, signal, preprocess: model.preprocess, views, seed: viewSeed }
+    for await (const outcome of decodeImages(paths, { ...settings, known })) {
+      if (signal?.aborted) break
+      const file = todo[outcome.index]
+      if (!outcome.ok) {
+        broken.push({ path: file.path, message: outcome.message })
+        onProgress(++done)
+      } else if (outcome.image) {
+        pixels.set(outcome.image.views, batch.length * imageBytes)
+        batch.push({ file, hash: outcome.hash, raw: outcome.image.raw })
+        if (batch.length === batchImages) await flush()
+      } else if (cache?.reuse(file, outcome.hash, store)) {
+        onProgress(++done)
+      } else {
+        damaged.push(file)
+      }
+    }
+    todo = damaged
+  }
+  if (signal?.aborted) throw new KeeplightError('aborted', 'stopped; finished images are cached')
+  await flush()
+  return broken.sort((a, b) => (a.path < b.path ? -1 : 1))
+}
+
+/** Features as they come in, by the image's place in the folder. */
+class FeatureStore {
+  private readonly features: Float32Array
+  private readonly raw: Uint8Array
+  private readonly length: number
+
+  constructor(
+    count: number,
+    private readonly views: number,
+    private readonly dimension: number,
+  ) {
+    this.length = (1 + views) * dimension
+    this.features = new Float32Array(count * this.length)
+    this.raw = new Uint8Array(count * rawBytes)
+  }
+
+  set(index: number, record: CacheRecord): void {
+    this.features.set(record.features, index * this.length)
+    this.raw.set(record.raw, index * rawBytes)
+  }
+
+  /** The chosen images' features, views outermost, as training takes them. */
+  take(kept: readonly number[]): { features: Features; raw: Uint8Array } {
+    const { views, dimension } = this
+    const count = kept.length
+    const clean = new Float32Array(count * dimension)
+    const augmented = new Float32Array(views * count * dimension)
+    const raw = new Uint8Array(count * rawBytes)
+    kept.forEach((index, i) => {
+      const start = index * this.length
+      clean.set(this.features.subarray(start, start + dimension), i * dimension)
+      for (let view = 0; view < views; view++) {
+        const from = start + (1 + view) * dimension
+        augmented.set(
+          this.features.subarray(from, from + dimension),
+          (view * count + i) * dimension,
+        )
+      }
+      raw.set(this.raw.subarray(index * rawBytes, (index + 1) * rawBytes), i * rawBytes)
+    })
+    return { features: { count, dimension, views, clean, augmented }, raw }
+  }
+}
+
+/** The feature cache and the folder's file index as one; failures to write end its use, not the run. */
+class Cache {
+  private working = true
+
+  private constructor(
+    readonly folder: string,
+    private readonly features: FeatureCache,
+    private readonly files: FileIndex,
+    private readonly terminal: Terminal,
+  ) {}
+
+  static open(folder: ImageFolder, model: Encoder, options: CollectOptions): Cache | undefined {
+    const { cacheFolder, views, terminal } = options
+    if (cacheFolder === undefined) return undefined
+    const { hash, preprocess, dimension } = model
+    try {
+      const features = new FeatureCache({
+        folder: cacheFolder,
+        model: hash,
+        preprocess,
+        views,
+        seed: viewSeed,
+        dimension,
+        rawBytes,
+      })
+      return new Cache(cacheFolder, features, new FileIndex(cacheFolder, folder.root), terminal)
+    } catch (error) {
+      terminal.warn(
+        `the cache ${cacheFolder} can't be used (${String(error)}); going on without it`,
+      )
+      return undefined
+    }
+  }
+
+  get bytes(): number {
+    return this.features.size.bytes
+  }
+
+  hashes(): Set<string> {
+    return this.features.hashes()
+  }
+
+  lookup(path: string, stamp: FileStamp): CacheRecord | undefined {
+    const hash = this.files.lookup(path, stamp)
+    return hash === undefined ? undefined : this.features.get(hash)
+  }
+
+  /** Takes a file's features from an equal file's; false when they are damaged. */
+  reuse({ index, path, stamp }: MissingFile, hash: string, store: FeatureStore): boolean {
+    const record = this.features.get(hash)
+    if (!record) return false
+    store.set(index, record)
+    if (stamp) this.files.remember(path, stamp, hash)
+    return true
+  }
+
+  add({ path, stamp }: MissingFile, hash: string, record: CacheRecord): void {
+    if (!this.working) return
+    this.features.put(hash, record)
+    if (stamp) this.files.remember(path, stamp, hash)
+  }
+
+  /** Features first: an entry of the file index must not promise what isn't there. */
+  flush(): void {
+    if (!this.working) return
+    try {
+      this.features.flush()
+      this.files.flush()
+    } catch (error) {
+      this.working = false
+      this.terminal.warn(`the cache ${this.folder} can't be written (${String(error)})`)
+    }
+  }
+
+  close(): void {
+    this.flush()
+    this.features.close()
+    this.files.close()
+  }
+}

@@ -1,0 +1,112 @@
+import { join, relative, sep } from 'node:path'
+import { decodeThumbnails } from '../data/decode.node.ts'
+import type { PoolSettings } from '../data/decode.node.ts'
+import type { Thumbnail } from '../data/decodeImage.node.ts'
+import type { Assignment } from './assignments.ts'
+import type { ReportCluster, ReportImage } from './report/data.ts'
+import type { Terminal } from './terminal.ts'
+
+/** Height of a thumbnail in pixels. */
+const thumbnailHeight = 112
+/** Thumbnails in a report: at most these, so that it stays a file that opens at once. */
+const thumbnailsInAll = 2_400
+const largestSheet = 60
+const smallestSheet = 8
+/** And at most these bytes of them, before base64 makes four of three. */
+const thumbnailBytesInAll = 24 * 1024 * 1024
+
+export interface SheetOptions {
+  /** Absolute folder of the images, and of the report. */
+  readonly root: string
+  readonly out: string
+  readonly terminal: Terminal
+  readonly signal?: AbortSignal
+  readonly decoding?: PoolSettings
+}
+
+/** Makes the clusters' contact sheets: images by falling probability, with the middle left out. */
+export async function makeContactSheets(
+  assignments: readonly Assignment[],
+  k: number,
+  options: SheetOptions,
+): Promise<ReportCluster[]> {
+  const sheet = Math.floor(thumbnailsInAll / k)
+  const limit = Math.max(smallestSheet, Math.min(largestSheet, sheet))
+  const members: Assignment[][] = Array.from({ length: k }, () => [])
+  for (const assignment of assignments) members[assignment.cluster].push(assignment)
+  const chosen = members.map((all) => choose(all.sort(bySureness), limit))
+  const thumbnails = await loadThumbnails(
+    chosen.flatMap(({ surest, leastSure }) => [...surest, ...leastSure]),
+    options,
+  )
+  const toImage = (assignment: Assignment): ReportImage => ({
+    assignment,
+    href: linkTo(join(options.root, assignment.path), options.out),
+    thumbnail: thumbnails.get(assignment.path),
+  })
+  return chosen.map(({ surest, leastSure }, id) => {
+    const all = members[id]
+    return {
+      id,
+      size: all.length,
+      confidence: all.length === 0 ? 0 : all[Math.floor(all.length / 2)].probability,
+      surest: surest.map(toImage),
+      omitted: all.length - surest.length - leastSure.length,
+      leastSure: leastSure.map(toImage),
+      majority: majorityOf(all),
+    }
+  })
+}
+
+function bySureness(a: Assignment, b: Assignment): number {
+  return b.probability - a.probability || (a.path < b.path ? -1 : 1)
+}
+
+function choose<T>(all: readonly T[], limit: number): { surest: T[]; leastSure: T[] } {
+  if (all.length <= limit) return { surest: [...all], leastSure: [] }
+  const last = Math.floor(limit / 5)
+  return { surest: all.slice(0, limit - last), leastSure: all.slice(-last) }
+}
+
+function majorityOf(all: readonly Assignment[]): ReportCluster['majority'] {
+  const counts = new Map<string, number>()
+  for (const { label } of all) {
+    if (label !== undefined) counts.set(label, (counts.get(label) ?? 0) + 1)
+  }
+  let best: { label: string; share: number } | undefined
+  for (const [label, count] of counts) {
+    const share = count / all.length
+    if (!best || share > best.share) best = { label, share }
+  }
+  return best
+}
+
+async function loadThumbnails(
+  chosen: readonly Assignment[],
+  { root, terminal, signal, decoding }: SheetOptions,
+): Promise<Map<string, Thumbnail>> {
+  const progress = terminal.progress('report', chosen.length, 'thumbnails')
+  const paths = chosen.map(({ path }) => join(root, path))
+  const settings = { ...decoding, signal, height: thumbnailHeight }
+  const thumbnails = new Map<string, Thumbnail>()
+  let bytes = 0
+  let done = 0
+  try {
+    for await (const outcome of decodeThumbnails(paths, settings)) {
+      progress.update(++done)
+      if (!outcome.ok || bytes + outcome.bytes.length > thumbnailBytesInAll) continue
+      bytes += outcome.bytes.length
+      const { width, height, bytes: file } = outcome
+      thumbnails.set(chosen[outcome.index].path, { width, height, bytes: file })
+    }
+  } finally {
+    progress.stop()
+  }
+  return thumbnails
+}
+
+/** The way from the report to a file with `/` between parts; undefined across Windows drives. */
+function linkTo(file: string, out: string): string | undefined {
+  const way = relative(out, file)
+  return way.includes(':') && sep === '\\' ? undefined : way.split(sep).join('/')
+}

@@ -1,0 +1,49 @@
+import { Command } from 'commander'
+import { version } from '../../package.json'
+import { addClusterCommand } from './cluster.ts'
+import type { Context } from './context.ts'
+import { addDemoCommand } from './demo.ts'
+import { addInfoCommand } from './info.ts'
+import { oneLine } from './exitCodes.ts'
+import { Terminal } from './terminal.ts'
+import type { TerminalOptions } from './terminal.ts'
+
+/** Builds the command line; `onTerminal` hears of the command's terminal before it runs. */
+export function makeProgram(
+  signal: AbortSignal,
+  onTerminal: (terminal: Terminal) => void,
+): Command {
+  const context = (output: TerminalOptions): Context => {
+    const terminal = new Terminal(output)
+    onTerminal(terminal)
+    return { terminal, signal }
+  }
+  const program = new Command('keeplight')
+    .description('Clusters image collections on the GPU: photos in, clusters and a report out.')
+    .version(version)
+    .configureOutput({
+      writeOut: (text) => void process.stdout.write(text),
+      writeErr: (text) => void process.stderr.write(text),
+      outputError: (text, write) =>
+        write(
+          `keeplight: ${oneLine(text.replace(/^error: /, '').trimEnd())} (see keeplight --help)\n`,
+        ),
+    })
+    .exitOverride()
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ keeplight cluster ./photos -k 10
+  $ keeplight demo
+  $ keeplight info
+
+Exit codes: 0 done, 1 internal error, 2 wrong arguments, 3 unsuitable images or folder,
+4 malformed weights, 5 no usable GPU adapter or GPU failure, 6 results can't be written,
+130 interrupted. KEEPLIGHT_ADAPTER chooses an adapter, KEEPLIGHT_CACHE the cache folder.`,
+    )
+  addClusterCommand(program, context)
+  addDemoCommand(program, context)
+  addInfoCommand(program, context)
+  return program
+}

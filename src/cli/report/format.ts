@@ -1,0 +1,11 @@
+/** `1 image`, `2,000 images`. */
+export function count(value: number, noun: string): string {
+  return `${value.toLocaleString('en')} ${noun}${value === 1 ? '' : 's'}`
+}
+
+/** A share as a percentage with one decimal. */
+export function percent(value: number): string {
+  // 99.96 % must not read as certainty.
+  const shown = value < 1 ? Math.min(99.9, value * 100) : 100
+  return `${shown.toFixed(1)} %`
+}

@@ -1,0 +1,140 @@
+import { basename, join } from 'node:path'
+import { version } from '../../package.json'
+import { confusionMatrix, serializeHead } from '../index.node.ts'
+import type { ClusterResult, Device, VisionModel } from '../index.node.ts'
+import type { ImageFolder } from '../data/folder.node.ts'
+import { assignmentsCsv, assignmentsJson } from './assignments.ts'
+import type { Assignment } from './assignments.ts'
+import type { Collection } from './collect.ts'
+import { writeFileAtomic } from './files.ts'
+import { renderReport } from './report.ts'
+import type { ReportCluster, ReportData, Score } from './report/data.ts'
+import type { ClusterSettings } from './settings.ts'
+import { formatDuration } from './terminal.ts'
+
+/** Everything that a run found out. */
+export interface RunResults {
+  readonly folder: ImageFolder
+  readonly collection: Collection
+  readonly result: ClusterResult
+  readonly assignments: readonly Assignment[]
+  readonly scores: readonly Score[]
+  readonly clusters: readonly ReportCluster[]
+  /** Class of each image that was read, where known. */
+  readonly labels: Int32Array | undefined
+  readonly settings: ClusterSettings
+  readonly out: string
+  readonly model: VisionModel
+  readonly adapter: Device['adapter']
+  readonly timings: readonly { readonly name: string; readonly seconds: number }[]
+}
+
+/** What metrics.json holds and `--json` prints. */
+export type Summary = ReturnType<typeof summarize>
+
+/** Writes assignments.csv, assignments.json, head.safetensors, metrics.json and report.html. */
+export async function writeResults(results: RunResults): Promise<Summary> {
+  const { out, assignments, result } = results
+  const summary = summarize(results)
+  const write = (name: string, data: string | Uint8Array): Promise<void> =>
+    writeFileAtomic(join(out, name), data)
+  await write('assignments.csv', assignmentsCsv(assignments))
+  await write('assignments.json', assignmentsJson(assignments))
+  await write('head.safetensors', serializeHead(result.head, headMetadata(results)))
+  await write('metrics.json', `${JSON.stringify(summary, null, 2)}\n`)
+  await write('report.html', renderReport(toReport(results)))
+  return summary
+}
+
+function summarize(results: RunResults) {
+  const { folder, collection, result, scores, clusters, settings, out, model } = results
+  const { broken, reused, embedded, cache, kept } = collection
+  const files = ['assignments.csv', 'assignments.json', 'head.safetensors', 'metrics.json']
+  return {
+    keeplight: version,
+    data: folder.root,
+    out,
+    files: Object.fromEntries([...files, 'report.html'].map((name) => [name, join(out, name)])),
+    images: { used: kept.length, reused, embedded, broken: broken.length, ignored: folder.ignored },
+    classes: folder.classes,
+    scores,
+    clusters: clusters.map(({ id, size, confidence, majority }) => ({
+      id,
+      size,
+      confidence,
+      ...(majority && { majority }),
+    })),
+    confusion: confusionOf(results)?.counts,
+    model: { name: model.name, hash: model.hash, dimension: model.dimension },
+    settings: trainingSettings(settings),
+    training: {
+      steps: result.steps,
+      batch: result.batch,
+      kept: result.kept,
+      inertia: result.inertia,
+      restarts: result.restarts,
+    },
+    cache,
+    adapter: results.adapter,
+    seconds: Object.fromEntries(results.timings.map(({ name, seconds }) => [name, seconds])),
+    broken,
+  }
+}
+
+function trainingSettings(settings: ClusterSettings) {
+  const { k, views, preset, noise, pairs, restarts, alpha, epochs, minSteps, lr, seed } = settings
+  return { k, seed, preset, views, noise, pairs, restarts, alpha, epochs, minSteps, lr }
+}
+
+function headMetadata({ model, settings, result }: RunResults): Record<string, string> {
+  return {
+    format: 'keeplight-head',
+    keeplight: version,
+    model: model.name,
+    model_hash: model.hash,
+    k: String(result.k),
+    settings: JSON.stringify(trainingSettings(settings)),
+  }
+}
+
+function confusionOf({ labels, folder, result }: RunResults): ReportData['confusion'] {
+  if (!labels) return undefined
+  const { classes } = folder
+  return { classes, counts: confusionMatrix(labels, result.assignments, classes.length, result.k) }
+}
+
+function toReport(results: RunResults): ReportData {
+  const { folder, collection, result, scores, clusters, model, adapter, timings } = results
+  const { kept, reused, broken } = collection
+  const seconds = timings.reduce((sum, lap) => sum + lap.seconds, 0)
+  const { k, ...settings } = trainingSettings(results.settings)
+  const given = Object.entries(settings).filter(([, value]) => value !== undefined)
+  return {
+    title: basename(folder.root) || folder.root,
+    subtitle:
+      `${kept.length.toLocaleString('en')} images in ${k} clusters by ${model.name}, ` +
+      `in ${formatDuration(seconds)} on ${adapter.description || adapter.vendor}`,
+    imageCount: kept.length,
+    clusters,
+    scores,
+    confusion: confusionOf(results),
+    trace: result.trace,
+    restarts: result.restarts,
+    kept: result.kept,
+    broken,
+    settings: [
+      ['folder', folder.root],
+      ['model', model.name],
+      ['clusters', String(k)],
+      ...given.map(([name, value]) => [name, String(value)] as const),
+      ['steps', String(result.steps)],
+      ['batch', String(result.batch)],
+      ['adapter', adapter.description || adapter.vendor],
+      ['version', version],
+    ],
+    timings: [
+      ...timings.map(({ name, seconds }) => [name, formatDuration(seconds)] as const),
+      ['images from the cache', String(reused)],
+    ],
+  }
+}

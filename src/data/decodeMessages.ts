@@ -1,0 +1,44 @@
+import type { PreprocessConfig } from '../model/preprocess.ts'
+import type { Thumbnail } from './decodeImage.node.ts'
+
+/** Edge of the small raw picture that raw-pixel k-means works on. */
+export const rawEdge = 32
+
+/** What a decoding thread does with a file: make the model's views, or a contact-sheet picture. */
+export type WorkerConfig =
+  | {
+      readonly kind: 'views'
+      readonly preprocess: PreprocessConfig
+      /** Augmented views beside the clean one. */
+      readonly views: number
+      readonly seed: number
+      /** Content hashes that need no decoding because their features are known. */
+      readonly known: ReadonlySet<string>
+    }
+  | { readonly kind: 'thumbnail'; readonly height: number }
+
+export interface WorkerJob {
+  readonly id: number
+  readonly path: string
+}
+
+export interface ViewsResult {
+  /** SHA-256 of the file's bytes, hexadecimal. */
+  readonly hash: string
+  /** Undefined when the hash is among the known ones. */
+  readonly image?: {
+    /** (1 + views) · size · size · 3 bytes, the clean view first. */
+    readonly views: Uint8Array
+    /** 32 · 32 · 3 bytes: the picture as raw-pixel k-means sees it. */
+    readonly raw: Uint8Array
+    /** Upright size of the picture in the file, and its EXIF orientation. */
+    readonly width: number
+    readonly height: number
+    readonly orientation: number
+  }
+}
+
+export type WorkerReply =
+  | { readonly ready: true }
+  | { readonly id: number; readonly result: ViewsResult | Thumbnail }
+  | { readonly id: number; readonly error: string }

@@ -1,0 +1,75 @@
+import { defineKernel, linearIdWgsl, linearWorkgroups, read, readWrite } from './kernel.ts'
+
+const GROUP = 64
+
+/**
+ * One Adam step (Kingma & Ba 2015) over all parameters of a model, laid out in one flat buffer.
+ *
+ * What depends on the step number comes from row `step[0]` of `schedule` [steps, 4], computed on the
+ * host in f64: lr/(1 − β₁ᵗ), 1/√(1 − β₂ᵗ), lr, unused. GPU `pow` and `cos` would be off by 1e-3 there.
+ */
+export const adamKernel = defineKernel({
+  label: 'adam',
+  bindings: {
+    gradients: read('f32'),
+    schedule: read('f32'),
+    step: read('u32'),
+    values: readWrite('f32'),
+    moments: readWrite('f32'),
+    squares: readWrite('f32'),
+  },
+  // The complements come from f64: 1 − 0.999 in f32 is off by 5e-5.
+  params: {
+    size: 'u32',
+    steps: 'u32',
+    beta2: 'f32',
+    complement1: 'f32',
+    complement2: 'f32',
+    eps: 'f32',
+  },
+  workgroups: ({ size }) => linearWorkgroups(size, GROUP),
+  wgsl: /* wgsl */ `
+${linearIdWgsl}
+@compute @workgroup_size(${GROUP})
+fn main(
+  @builtin(workgroup_id) id: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let i = linearWorkgroup(id, count) * ${GROUP}u + thread;
+  if (i >= params.size) { return; }
+  let row = min(step[0], params.steps - 1u) * 4u;
+  let g = gradients[i];
+  let m = moments[i] + (g - moments[i]) * params.complement1;
+  let v = squares[i] * params.beta2 + g * g * params.complement2;
+  moments[i] = m;
+  squares[i] = v;
+  values[i] -= schedule[row] * (m / (sqrt(v) * schedule[row + 1u] + params.eps));
+}
+`,
+})
+
+/**
+ * Ends a training step: row `step[0]` of `trace` [steps, 5] gets the four loss terms and the learning
+ * rate, and the step number goes up, all without the host.
+ */
+export const advanceKernel = defineKernel({
+  label: 'advance',
+  bindings: {
+    terms: read('f32'),
+    schedule: read('f32'),
+    step: readWrite('u32'),
+    trace: readWrite('f32'),
+  },
+  params: { steps: 'u32' },
+  workgroups: () => [1, 1, 1],
+  wgsl: /* wgsl */ `
+@compute @workgroup_size(1)
+fn main() {
+  let row = min(step[0], params.steps - 1u);
+  for (var i = 0u; i < 4u; i++) { trace[row * 5u + i] = terms[i]; }
+  trace[row * 5u + 4u] = schedule[row * 4u + 2u];
+  step[0] += 1u;
+}
+`,
+})

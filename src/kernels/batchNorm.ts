@@ -1,0 +1,227 @@
+import { defineKernel, kernelFamily, linearIdWgsl, linearWorkgroups, read, readWrite } from './kernel.ts'
+
+/**
+ * Batch normalisation over the rows of x [rows, columns], with an optional ReLU fused after it.
+ *
+ * A workgroup owns 8 columns; 8 threads walk each column's rows in strides of 8, and their partial
+ * sums are added in a fixed order. Statistics take two passes: E[x²] − mean² would cancel.
+ */
+export interface BatchNormOptions {
+  readonly relu: boolean
+}
+
+const GROUP = 64
+const COLUMNS = 8
+
+const workgroups = ({ columns }: { columns: number }): ReturnType<typeof linearWorkgroups> =>
+  linearWorkgroups(columns, COLUMNS)
+
+/** `column`, `lane` (first row and stride 8), and `total(partial)`: the column's sum, for all threads. */
+const header = /* wgsl */ `
+${linearIdWgsl}
+var<workgroup> partials: array<f32, ${GROUP}>;
+fn total(thread: u32, partial: f32) -> f32 {
+  partials[thread] = partial;
+  workgroupBarrier();
+  var sum = 0.0;
+  for (var i = 0u; i < 8u; i++) { sum += partials[i * ${COLUMNS}u + thread % ${COLUMNS}u]; }
+  workgroupBarrier();
+  return sum;
+}
+`
+
+const main = (body: string): string => /* wgsl */ `
+@compute @workgroup_size(${GROUP})
+fn main(
+  @builtin(workgroup_id) id: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let column = linearWorkgroup(id, count) * ${COLUMNS}u + thread % ${COLUMNS}u;
+  let lane = thread / ${COLUMNS}u;
+  // Threads past the last column work along with it, for the barriers, and store nothing.
+  let inside = column < params.columns;
+  let c = min(column, params.columns - 1u);
+  let n = f32(params.rows);
+${body}
+}
+`
+
+/**
+ * out = relu?((x − mean)·invStd·weight + bias) with the batch's own statistics.
+ *
+ * `statistics` [2, columns] gets mean and 1/√(variance + eps), the variance biased. `running`
+ * [2, columns] (mean, variance) moves by `momentum` towards the batch's mean and unbiased variance.
+ */
+export const batchNormTrainKernel = kernelFamily(({ relu }: BatchNormOptions) =>
+  defineKernel({
+    label: relu ? 'batchNormTrain.relu' : 'batchNormTrain',
+    bindings: {
+      x: read('f32'),
+      weight: read('f32'),
+      bias: read('f32'),
+      running: readWrite('f32'),
+      statistics: readWrite('f32'),
+      out: readWrite('f32'),
+    },
+    params: { rows: 'u32', columns: 'u32', eps: 'f32', momentum: 'f32' },
+    workgroups,
+    wgsl: `${header}${main(/* wgsl */ `
+  var sum = 0.0;
+  for (var row = lane; row < params.rows; row += 8u) { sum += x[row * params.columns + c]; }
+  let mean = total(thread, sum) / n;
+  var squares = 0.0;
+  for (var row = lane; row < params.rows; row += 8u) {
+    let d = x[row * params.columns + c] - mean;
+    squares += d * d;
+  }
+  let variance = total(thread, squares) / n;
+  let invStd = 1.0 / sqrt(variance + params.eps);
+  if (inside && lane == 0u) {
+    statistics[c] = mean;
+    statistics[params.columns + c] = invStd;
+    let unbiased = variance * n / max(n - 1.0, 1.0);
+    running[c] += params.momentum * (mean - running[c]);
+    running[params.columns + c] += params.momentum * (unbiased - running[params.columns + c]);
+  }
+  let scale = invStd * weight[c];
+  let shift = bias[c];
+  if (inside) {
+    for (var row = lane; row < params.rows; row += 8u) {
+      let i = row * params.columns + c;
+      let y = (x[i] - mean) * scale + shift;
+      out[i] = ${relu ? 'max(y, 0.0)' : 'y'};
+    }
+  }
+`)}`,
+  }),
+)
+
+/**
+ * Gradients of {@link batchNormTrainKernel}, with x̂ = (x − mean)·invStd and g = dOut where the ReLU let
+ * through: dWeight = Σ g·x̂, dBias = Σ g, dX = weight·invStd·(g − (dBias + x̂·dWeight)/rows).
+ */
+export const batchNormTrainBackwardKernel = kernelFamily(({ relu }: BatchNormOptions) =>
+  defineKernel({
+    label: relu ? 'batchNormTrainBackward.relu' : 'batchNormTrainBackward',
+    bindings: {
+      x: read('f32'),
+      weight: read('f32'),
+      bias: read('f32'),
+      statistics: read('f32'),
+      dOut: read('f32'),
+      dX: readWrite('f32'),
+      dWeight: readWrite('f32'),
+      dBias: readWrite('f32'),
+    },
+    params: { rows: 'u32', columns: 'u32' },
+    workgroups,
+    wgsl: `${header}${passed(relu)}${main(/* wgsl */ `
+  let mean = statistics[c];
+  let invStd = statistics[params.columns + c];
+  let w = weight[c];
+  let b = bias[c];
+  var sumG = 0.0;
+  var sumGX = 0.0;
+  for (var row = lane; row < params.rows; row += 8u) {
+    let i = row * params.columns + c;
+    let normalized = (x[i] - mean) * invStd;
+    let g = passed(dOut[i], (x[i] - mean) * (invStd * w) + b);
+    sumG += g;
+    sumGX += g * normalized;
+  }
+  let dB = total(thread, sumG);
+  let dW = total(thread, sumGX);
+  if (inside && lane == 0u) {
+    dWeight[c] = dW;
+    dBias[c] = dB;
+  }
+  if (inside) {
+    for (var row = lane; row < params.rows; row += 8u) {
+      let i = row * params.columns + c;
+      let normalized = (x[i] - mean) * invStd;
+      let g = passed(dOut[i], (x[i] - mean) * (invStd * w) + b);
+      dX[i] = w * invStd * (g - (dB + normalized * dW) / n);
+    }
+  }
+`)}`,
+  }),
+)
+
+/** The gradient that comes through the fused ReLU, given its input y. */
+function passed(relu: boolean): string {
+  return `fn passed(g: f32, y: f32) -> f32 { return ${relu ? 'select(0.0, g, y > 0.0)' : 'g'}; }`
+}
+
+/** out = relu?((x − running mean)/√(running variance + eps)·weight + bias), for inference. */
+export const batchNormEvalKernel = kernelFamily(({ relu }: BatchNormOptions) =>
+  defineKernel({
+    label: relu ? 'batchNormEval.relu' : 'batchNormEval',
+    bindings: {
+      x: read('f32'),
+      weight: read('f32'),
+      bias: read('f32'),
+      running: read('f32'),
+      out: readWrite('f32'),
+    },
+    params: { size: 'u32', columns: 'u32', eps: 'f32' },
+    workgroups: ({ size }) => linearWorkgroups(size, GROUP),
+    wgsl: /* wgsl */ `
+${linearIdWgsl}
+@compute @workgroup_size(${GROUP})
+fn main(
+  @builtin(workgroup_id) id: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let i = linearWorkgroup(id, count) * ${GROUP}u + thread;
+  if (i >= params.size) { return; }
+  let c = i % params.columns;
+  let invStd = 1.0 / sqrt(running[params.columns + c] + params.eps);
+  let y = (x[i] - running[c]) * invStd * weight[c] + bias[c];
+  out[i] = ${relu ? 'max(y, 0.0)' : 'y'};
+}
+`,
+  }),
+)
+
+/** Gradients of {@link batchNormEvalKernel}, whose statistics are constants. */
+export const batchNormEvalBackwardKernel = kernelFamily(({ relu }: BatchNormOptions) =>
+  defineKernel({
+    label: relu ? 'batchNormEvalBackward.relu' : 'batchNormEvalBackward',
+    bindings: {
+      x: read('f32'),
+      weight: read('f32'),
+      bias: read('f32'),
+      running: read('f32'),
+      dOut: read('f32'),
+      dX: readWrite('f32'),
+      dWeight: readWrite('f32'),
+      dBias: readWrite('f32'),
+    },
+    params: { rows: 'u32', columns: 'u32', eps: 'f32' },
+    workgroups,
+    wgsl: `${header}${passed(relu)}${main(/* wgsl */ `
+  let mean = running[c];
+  let invStd = 1.0 / sqrt(running[params.columns + c] + params.eps);
+  let w = weight[c];
+  let b = bias[c];
+  var sumG = 0.0;
+  var sumGX = 0.0;
+  for (var row = lane; row < params.rows; row += 8u) {
+    let i = row * params.columns + c;
+    let normalized = (x[i] - mean) * invStd;
+    let g = passed(dOut[i], normalized * w + b);
+    sumG += g;
+    sumGX += g * normalized;
+    if (inside) { dX[i] = g * w * invStd; }
+  }
+  let dB = total(thread, sumG);
+  let dW = total(thread, sumGX);
+  if (inside && lane == 0u) {
+    dWeight[c] = dW;
+    dBias[c] = dB;
+  }
+`)}`,
+  }),
+)

@@ -1,0 +1,106 @@
+/**
+ * A kernel is data: WGSL text, what it binds, and how many workgroups a problem needs. It holds no
+ * GPU object, so it can be printed, tested and cached by its text.
+ */
+
+/** How a kernel touches a bound buffer. */
+export type Access = 'read' | 'readWrite'
+
+/** Element type of a bound array, as WGSL spells it. */
+export type ElementType = 'f32' | 'u32' | 'i32' | 'vec4<f32>' | 'vec4<u32>'
+
+export interface Binding {
+  readonly access: Access
+  readonly type: ElementType
+}
+
+export type ParameterType = 'u32' | 'f32'
+
+/** Workgroup counts in x, y and z. */
+export type Workgroups = readonly [number, number, number]
+
+/** Optional WebGPU features that a kernel may need. */
+export type KernelFeature = 'subgroups' | 'shader-f16'
+
+/**
+ * @typeParam B names of the bindings; their order is the order of binding numbers
+ * @typeParam P names of the parameters, fields of the uniform `params`
+ */
+export interface Kernel<B extends string = string, P extends string = string> {
+  /** Name of the kernel and its variant, for labels, errors and profiles. */
+  readonly label: string
+  readonly bindings: Readonly<Record<B, Binding>>
+  readonly params: Readonly<Record<P, ParameterType>>
+  /** Everything after the binding declarations; the entry point is `main`. */
+  readonly wgsl: string
+  readonly features?: readonly KernelFeature[]
+  workgroups(params: Readonly<Record<P, number>>): Workgroups
+}
+
+export const read = (type: ElementType): Binding => ({ access: 'read', type })
+export const readWrite = (type: ElementType): Binding => ({ access: 'readWrite', type })
+
+/** Returns its argument with the binding and parameter names inferred. */
+export function defineKernel<B extends string, P extends string>(
+  kernel: Kernel<B, P>,
+): Kernel<B, P> {
+  return kernel
+}
+
+/** Memoises a family of kernels by the text of its options, so that equal options share a pipeline. */
+export function kernelFamily<O, K>(make: (options: O) => K): (options: O) => K {
+  const made = new Map<string, K>()
+  return (options) => {
+    const key = JSON.stringify(options)
+    let kernel = made.get(key)
+    if (kernel === undefined) made.set(key, (kernel = make(options)))
+    return kernel
+  }
+}
+
+/** The whole WGSL module: features, `params`, bindings in order, then the kernel's own text. */
+export function kernelSource(kernel: Kernel): string {
+  const lines = (kernel.features ?? []).map((feature) => {
+    return feature === 'shader-f16' ? 'enable f16;' : `enable ${feature};`
+  })
+  const bindings = Object.entries(kernel.bindings)
+  bindings.forEach(([name, { access, type }], index) => {
+    const mode = access === 'read' ? 'read' : 'read_write'
+    lines.push(`@group(0) @binding(${index}) var<storage, ${mode}> ${name}: array<${type}>;`)
+  })
+  const params = Object.entries<ParameterType>(kernel.params)
+  if (params.length > 0) {
+    lines.push(`struct Params { ${params.map(([name, type]) => `${name}: ${type}`).join(', ')} }`)
+    lines.push(`@group(0) @binding(${bindings.length}) var<uniform> params: Params;`)
+  }
+  return `${lines.join('\n')}\n${kernel.wgsl}`
+}
+
+/** The bytes of `params` for one dispatch, padded to the 16 bytes that a uniform struct is rounded to. */
+export function packParams<P extends string>(
+  kernel: Kernel<string, P>,
+  values: Readonly<Record<P, number>>,
+): ArrayBuffer {
+  const names = Object.keys(kernel.params) as P[]
+  const data = new DataView(new ArrayBuffer(Math.ceil(names.length / 4) * 16))
+  names.forEach((name, index) => {
+    if (kernel.params[name] === 'f32') data.setFloat32(index * 4, values[name], true)
+    else data.setUint32(index * 4, values[name], true)
+  })
+  return data.buffer
+}
+
+/** The largest number of workgroups in one dimension that every adapter takes. */
+export const MAX_WORKGROUPS = 65535
+
+/** Workgroups for `count` items of `size` each, spilling into y past the limit of x; see {@link linearIdWgsl}. */
+export function linearWorkgroups(count: number, size: number): Workgroups {
+  const groups = Math.max(1, Math.ceil(count / size))
+  const y = Math.ceil(groups / MAX_WORKGROUPS)
+  return [Math.ceil(groups / y), y, 1]
+}
+
+/** WGSL twin of {@link linearWorkgroups}: the flat index of this invocation's workgroup. */
+export const linearIdWgsl = /* wgsl */ `
+fn linearWorkgroup(id: vec3u, count: vec3u) -> u32 { return id.x + id.y * count.x; }
+`

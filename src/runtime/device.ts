@@ -1,0 +1,512 @@
+import type { Kernel, KernelFeature } from '../kernels/kernel.ts'
+import type { MatmulVariant } from '../kernels/matmul.ts'
+import { describe, makeCommand, type Command } from './command.ts'
+import { KeeplightError, type ErrorCode } from './errors.ts'
+import { PipelineCache } from './pipelines.ts'
+import { BufferPool, type PoolStats } from './pool.ts'
+import { checkShape, sizeOf, type Shape } from './shape.ts'
+import { Tensor, type ArrayOf, type Dtype, type TensorArray } from './tensor.ts'
+
+export interface AdapterDescription {
+  readonly vendor: string
+  readonly architecture: string
+  readonly description: string
+  /** A CPU rasteriser (lavapipe, SwiftShader), where loads are dear and broadcasts cheap. */
+  readonly software: boolean
+  /** Lanes of a subgroup when the adapter fixes their number, else 0. */
+  readonly subgroupSize: number
+}
+
+export interface DeviceStats extends PoolStats {
+  readonly dispatches: number
+  readonly submits: number
+  readonly pipelines: number
+}
+
+/** Takes commands instead of the eager encoder while a plan is recorded. */
+export interface Recorder {
+  readonly pool: BufferPool
+  push(command: Command, tensors: readonly Tensor[]): void
+}
+
+const FEATURES = [
+  'shader-f16',
+  'subgroups',
+  'timestamp-query',
+  'chromium-experimental-subgroup-matrix',
+] as const
+
+const LIMITS = [
+  'maxBufferSize',
+  'maxStorageBufferBindingSize',
+  'maxComputeWorkgroupStorageSize',
+  'maxComputeInvocationsPerWorkgroup',
+  'maxComputeWorkgroupSizeX',
+  'maxStorageBuffersPerShaderStage',
+] as const
+
+/** Dispatches that eager code collects before it submits them by itself. */
+const DISPATCHES_PER_SUBMIT = 128
+const UNIFORM_STRIDE = 256
+const STORAGE = 0x80 | 0x4 | 0x8 // STORAGE | COPY_SRC | COPY_DST
+const STAGING = 0x1 | 0x8 // MAP_READ | COPY_DST
+const UNIFORM = 0x40 | 0x8 // UNIFORM | COPY_DST
+
+/**
+ * A GPU device: memory, pipelines, and the one place that every dispatch passes through.
+ *
+ * Ops only enqueue. Errors of the GPU arrive later and are thrown by the next `read` or `sync`.
+ */
+export class Device {
+  /** The WebGPU device, for work beside Keeplight's. */
+  readonly gpu: GPUDevice
+  readonly adapter: AdapterDescription
+  readonly features: readonly string[]
+  readonly limits: Readonly<Record<(typeof LIMITS)[number], number>>
+  readonly offsetAlignment: number
+  /** Resolves with the reason once the device is lost or closed. */
+  readonly lost: Promise<KeeplightError>
+
+  readonly #pool: BufferPool
+  readonly #pipelines: PipelineCache
+  readonly #uniforms: GPUBuffer
+  readonly #uniformData = new Uint8Array(DISPATCHES_PER_SUBMIT * UNIFORM_STRIDE)
+  readonly #release: () => void
+  readonly #checks = new Set<Promise<void>>()
+  #batch: Command[] = []
+  #encoder: GPUCommandEncoder | undefined
+  #pass: GPUComputePassEncoder | undefined
+  #recorder: Recorder | undefined
+  #error: KeeplightError | undefined
+  #lost: KeeplightError | undefined
+  #closed = false
+  #dispatches = 0
+  #submits = 0
+
+  private constructor(gpu: GPUDevice, adapter: AdapterDescription, release: () => void) {
+    this.gpu = gpu
+    this.adapter = adapter
+    this.features = [...gpu.features].sort()
+    this.limits = Object.fromEntries(LIMITS.map((name) => [name, gpu.limits[name]])) as Record<
+      (typeof LIMITS)[number],
+      number
+    >
+    this.offsetAlignment = gpu.limits.minStorageBufferOffsetAlignment
+    this.#release = release
+    this.#pool = new BufferPool((bytes, label) => this.createBuffer(bytes, label))
+    this.#pipelines = new PipelineCache(gpu, (error, what) => this.#check(error, what))
+    this.#uniforms = gpu.createBuffer({
+      label: 'keeplight uniforms',
+      size: this.#uniformData.byteLength,
+      usage: UNIFORM,
+    })
+    gpu.addEventListener('uncapturederror', (event) => {
+      event.preventDefault()
+      this.#error ??= typedError(event.error, this.#batch.at(-1))
+    })
+    this.lost = gpu.lost.then((info) => {
+      this.#lost = this.#closed
+        ? new KeeplightError(
+            'disposed',
+            'the device was closed; create another with createDevice()',
+          )
+        : new KeeplightError(
+            'device-lost',
+            `the GPU device was lost (${info.reason}): ${info.message || 'no reason given'}; ` +
+              'create another with createDevice() and load what it held again',
+          )
+      return this.#lost
+    })
+  }
+
+  /**
+   * Requests a device with every useful feature and limit that the adapter has.
+   *
+   * @param release called after the device is destroyed, to let go of what keeps the GPU alive
+   */
+  static async fromAdapter(adapter: GPUAdapter, release: () => void = () => {}): Promise<Device> {
+    const requiredFeatures = FEATURES.filter((name) =>
+      adapter.features.has(name as GPUFeatureName),
+    ) as GPUFeatureName[]
+    const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]))
+    const gpu = await adapter
+      .requestDevice({ label: 'keeplight', requiredFeatures, requiredLimits })
+      .catch((cause: unknown) => {
+        const reason = cause instanceof Error ? cause.message : String(cause)
+        throw new KeeplightError('device', `the adapter gave no device: ${reason}`, { cause })
+      })
+    return new Device(gpu, describeAdapter(adapter.info), release)
+  }
+
+  /** Names of the matmul variant that suits this adapter. */
+  get matmulVariant(): MatmulVariant {
+    const { software, subgroupSize } = this.adapter
+    if (!software || !this.has('subgroups')) return 'tile'
+    return subgroupSize === 8 ? 'subgroup8' : subgroupSize === 4 ? 'subgroup4' : 'tile'
+  }
+
+  has(feature: KernelFeature): boolean {
+    return this.features.includes(feature)
+  }
+
+  get recording(): boolean {
+    return this.#recorder !== undefined
+  }
+
+  /** @internal Sends commands and allocations of `body` to a recorder. */
+  recordInto<R>(recorder: Recorder, body: () => R): R {
+    if (this.#recorder)
+      throw new KeeplightError('usage', 'record: a plan is being recorded already')
+    this.#recorder = recorder
+    try {
+      return body()
+    } finally {
+      this.#recorder = undefined
+    }
+  }
+
+  /** An uninitialised tensor; its bytes are whatever the buffer held before. */
+  empty<D extends Dtype = 'f32'>(shape: Shape, dtype: D = 'f32' as D): Tensor<D> {
+    return this.#allocate(shape, dtype, 'empty', false)
+  }
+
+  /** A tensor with the given values. While a plan is recorded it is one of the plan's constants. */
+  tensor<D extends Dtype = 'f32'>(data: ArrayOf<D>, shape: Shape, dtype?: D): Tensor<D>
+  tensor(data: TensorArray, shape: Shape, dtype: Dtype = dtypeOf(data)): Tensor {
+    const tensor = this.#allocate(shape, dtype, 'tensor', this.recording)
+    this.#upload(tensor, data)
+    return tensor
+  }
+
+  #allocate<D extends Dtype>(shape: Shape, dtype: D, op: string, pinned: boolean): Tensor<D> {
+    this.assertUsable(op)
+    checkShape(op, shape)
+    const bytes = sizeOf(shape) * 4
+    if (bytes > this.limits.maxBufferSize) {
+      throw new KeeplightError(
+        'out-of-memory',
+        `${op}: ${dtype}[${shape.join(', ')}] needs ${bytes} bytes, a buffer of this adapter holds ` +
+          `at most ${this.limits.maxBufferSize}`,
+      )
+    }
+    const pool = this.#recorder?.pool ?? this.#pool
+    const allocation = pool.allocate(bytes, `keeplight ${dtype}[${shape.join(', ')}]`, pinned)
+    return new Tensor(this, allocation, shape, dtype)
+  }
+
+  /** @internal A storage buffer; running out of memory becomes a typed error of the next sync. */
+  createBuffer(size: number, label: string): GPUBuffer {
+    this.gpu.pushErrorScope('out-of-memory')
+    this.gpu.pushErrorScope('validation')
+    const buffer = this.gpu.createBuffer({ label, size, usage: STORAGE })
+    const what = (): string => `allocating ${size} bytes for ${label}`
+    this.#check(this.gpu.popErrorScope(), what)
+    this.#check(this.gpu.popErrorScope(), what)
+    return buffer
+  }
+
+  /** Writes host values into a tensor, after everything enqueued so far. */
+  write(tensor: Tensor, data: TensorArray): void {
+    if (this.recording) {
+      throw new KeeplightError(
+        'usage',
+        'write: values written while a plan is recorded would not be replayed; write its inputs instead',
+      )
+    }
+    this.#upload(tensor, data)
+  }
+
+  #upload(tensor: Tensor, data: TensorArray): void {
+    this.assertUsable('write')
+    if (data.length !== tensor.size || dtypeOf(data) !== tensor.dtype) {
+      throw new KeeplightError(
+        'validation',
+        `write: ${tensor.toString()} takes ${tensor.size} values of ${tensor.dtype}, ` +
+          `got ${data.length} of ${dtypeOf(data)}`,
+      )
+    }
+    if (data.length * 4 > 0 && this.#batch.length > 0) this.flush()
+    const { buffer } = tensor.allocation
+    this.gpu.queue.writeBuffer(
+      buffer,
+      tensor.offset,
+      data as TensorArray & ArrayBufferView<ArrayBuffer>,
+    )
+  }
+
+  /**
+   * Enqueues one kernel. All ops, gradient rules and optimisers come through here, and none knows
+   * whether the kernel runs now or is recorded into a plan.
+   */
+  dispatch<B extends string, P extends string>(
+    kernel: Kernel<B, P>,
+    tensors: Readonly<Record<NoInfer<B>, Tensor>>,
+    params: Readonly<Record<NoInfer<P>, number>>,
+  ): void {
+    this.assertUsable(kernel.label)
+    const generic = kernel as unknown as Kernel
+    const missing = kernel.features?.find((feature) => !this.has(feature))
+    if (missing) {
+      throw new KeeplightError('validation', `${kernel.label}: this adapter lacks ${missing}`)
+    }
+    const command = makeCommand(generic, tensors, params, this.limits.maxStorageBufferBindingSize)
+    if (this.#recorder) this.#recorder.push(command, Object.values(tensors))
+    else this.#encode(command)
+  }
+
+  #encode(command: Command): void {
+    if (this.#batch.length >= DISPATCHES_PER_SUBMIT) this.flush()
+    const slot = this.#batch.length * UNIFORM_STRIDE
+    this.#uniformData.set(new Uint8Array(command.params), slot)
+    this.#encoder ??= this.gpu.createCommandEncoder({ label: 'keeplight eager' })
+    this.#pass ??= this.#encoder.beginComputePass({ label: 'keeplight eager' })
+    this.#batch.push(command)
+    this.encodeInto(this.#pass, command, this.bindGroup(command, this.#uniforms), slot)
+  }
+
+  /** @internal */
+  bindGroup(command: Command, uniforms: GPUBuffer): GPUBindGroup {
+    const { kernel, ranges, params } = command
+    const { layout, hasParams } = this.#pipelines.get(kernel)
+    const entries: GPUBindGroupEntry[] = ranges.map(({ buffer, offset, size }, binding) => {
+      return { binding, resource: { buffer, offset, size } }
+    })
+    if (hasParams) {
+      entries.push({
+        binding: entries.length,
+        resource: { buffer: uniforms, size: params.byteLength },
+      })
+    }
+    return this.gpu.createBindGroup({ label: describe(command), layout, entries })
+  }
+
+  /** @internal */
+  encodeInto(
+    pass: GPUComputePassEncoder,
+    { kernel, workgroups }: Command,
+    group: GPUBindGroup,
+    slot: number,
+  ): void {
+    const { pipeline, hasParams } = this.#pipelines.get(kernel)
+    pass.setPipeline(pipeline)
+    pass.setBindGroup(0, group, hasParams ? [slot] : [])
+    pass.dispatchWorkgroups(...workgroups)
+    this.#dispatches++
+  }
+
+  /** @internal Compiles kernels in parallel before they are first used. */
+  prepare(kernels: Iterable<Kernel>): Promise<void> {
+    return this.#pipelines.prepare(kernels)
+  }
+
+  /** Submits what eager code has enqueued. */
+  flush(): void {
+    const encoder = this.#encoder
+    if (!encoder) return
+    const batch = this.#batch
+    this.#pass?.end()
+    this.#encoder = undefined
+    this.#pass = undefined
+    this.gpu.queue.writeBuffer(
+      this.#uniforms,
+      0,
+      this.#uniformData,
+      0,
+      batch.length * UNIFORM_STRIDE,
+    )
+    this.submit(encoder, batch)
+    this.#batch = []
+  }
+
+  /** @internal Finishes and submits an encoder; its errors are blamed on one of `batch`. */
+  submit(encoder: GPUCommandEncoder, batch: readonly Command[]): void {
+    this.#submits++
+    const scopes = ['validation', 'out-of-memory', 'internal'] as const
+    scopes.forEach((filter) => this.gpu.pushErrorScope(filter))
+    this.gpu.queue.submit([encoder.finish()])
+    const what = (message: string): string => culprit(batch, message)
+    scopes.forEach(() => this.#check(this.gpu.popErrorScope(), what))
+  }
+
+  #check(error: Promise<GPUError | null>, what: (message: string) => string): void {
+    const check = error.then(
+      (found) => {
+        if (found) this.#error ??= typedError(found, undefined, what(found.message))
+      },
+      () => {}, // the device is lost, which is reported by itself
+    )
+    this.#checks.add(check)
+    void check.then(() => this.#checks.delete(check))
+  }
+
+  /** Copies a tensor to the host. */
+  async read<D extends Dtype>(tensor: Tensor<D>): Promise<ArrayOf<D>> {
+    if (this.recording) {
+      throw new KeeplightError(
+        'usage',
+        'read: nothing has run while a plan is recorded; read its outputs',
+      )
+    }
+    this.assertUsable('read')
+    this.flush()
+    const size = tensor.byteLength
+    const staging = this.gpu.createBuffer({ label: 'keeplight readback', size, usage: STAGING })
+    const encoder = this.gpu.createCommandEncoder({ label: 'keeplight readback' })
+    encoder.copyBufferToBuffer(tensor.allocation.buffer, tensor.offset, staging, 0, size)
+    this.submit(encoder, [])
+    try {
+      await this.#orLost(staging.mapAsync(1))
+      await this.#settle()
+      return arrayOf(tensor.dtype, staging.getMappedRange().slice(0))
+    } finally {
+      staging.destroy()
+    }
+  }
+
+  /** Waits until everything enqueued has run, and throws the first error it caused. */
+  async sync(): Promise<void> {
+    this.assertUsable('sync')
+    this.flush()
+    await this.#orLost(this.gpu.queue.onSubmittedWorkDone())
+    await this.#settle()
+  }
+
+  async #settle(): Promise<void> {
+    await Promise.all(this.#checks)
+    this.assertUsable('sync')
+    const error = this.#error
+    this.#error = undefined
+    if (error) throw error
+  }
+
+  /** `work`, or a rejection with the reason as soon as the device is lost. */
+  async #orLost<T>(work: Promise<T>): Promise<T> {
+    let failed: unknown
+    const result = await Promise.race([
+      work.catch((error: unknown) => {
+        failed = error
+        return undefined
+      }),
+      this.lost,
+    ])
+    // A failed map is often the first sign of an earlier error, or of a loss that is about to be told.
+    if (failed !== undefined) {
+      await Promise.race([this.lost, new Promise((resolve) => setTimeout(resolve, 50))])
+      await Promise.all(this.#checks)
+      const error = this.#lost ?? this.#error
+      this.#error = undefined
+      throw error ?? new KeeplightError('internal', `GPU work failed: ${String(failed)}`)
+    }
+    if (this.#lost && result === this.#lost) throw this.#lost
+    return result as T
+  }
+
+  /** @internal */
+  assertUsable(op: string): void {
+    if (this.#closed) {
+      throw new KeeplightError('disposed', `${op}: the device was closed; create another`)
+    }
+    if (this.#lost) throw this.#lost
+  }
+
+  stats(): DeviceStats {
+    return {
+      ...this.#pool.stats(),
+      dispatches: this.#dispatches,
+      submits: this.#submits,
+      pipelines: this.#pipelines.size,
+    }
+  }
+
+  /** Destroys the buffers that wait for reuse. */
+  trim(): void {
+    this.flush()
+    this.#pool.trim()
+  }
+
+  /** Frees all memory and destroys the device; Node can exit then. Safe to call twice. */
+  close(): void {
+    if (this.#closed) return
+    this.#closed = true
+    this.#pool.destroy()
+    this.#uniforms.destroy()
+    this.gpu.destroy()
+    this.#release()
+  }
+}
+
+export interface DeviceOptions {
+  /** Where adapters come from: `navigator.gpu` by default in a page, Dawn in Node. */
+  readonly gpu?: GPU
+  readonly powerPreference?: GPUPowerPreference
+}
+
+/**
+ * Creates a device in a page, or from any WebGPU implementation given as `gpu`.
+ *
+ * @throws KeeplightError `device` when there is no WebGPU or no adapter
+ */
+export async function createDevice(options: DeviceOptions = {}): Promise<Device> {
+  const gpu = options.gpu ?? (globalThis.navigator as Navigator | undefined)?.gpu
+  if (!gpu) {
+    throw new KeeplightError(
+      'device',
+      'no WebGPU here: navigator.gpu is missing; use a browser with WebGPU over https or localhost',
+    )
+  }
+  const powerPreference = options.powerPreference ?? 'high-performance'
+  const adapter = await gpu.requestAdapter({ powerPreference })
+  if (!adapter) {
+    throw new KeeplightError(
+      'device',
+      'WebGPU found no adapter: is hardware acceleration on, and the graphics driver current?',
+    )
+  }
+  return Device.fromAdapter(adapter)
+}
+
+function describeAdapter(info: GPUAdapterInfo): AdapterDescription {
+  const { vendor, architecture, description, subgroupMinSize, subgroupMaxSize } = info
+  return {
+    vendor,
+    architecture,
+    description,
+    software: /llvmpipe|lavapipe|swiftshader/i.test(`${architecture} ${description}`),
+    subgroupSize: subgroupMinSize === subgroupMaxSize ? (subgroupMinSize ?? 0) : 0,
+  }
+}
+
+function typedError(error: GPUError, last: Command | undefined, what?: string): KeeplightError {
+  const kind = error.constructor.name
+  const code: ErrorCode =
+    kind === 'GPUOutOfMemoryError'
+      ? 'out-of-memory'
+      : kind === 'GPUInternalError'
+        ? 'internal'
+        : 'validation'
+  const where = what ?? (last ? describe(last) : 'GPU')
+  return new KeeplightError(code, `${where}: ${error.message.trim()}`, { cause: error })
+}
+
+/** The op whose label the driver's message quotes; labels of bind groups and pipelines name ops. */
+function culprit(batch: readonly Command[], message: string): string {
+  const described = batch.map(describe)
+  const quoted = described.find((text) => message.includes(text))
+  const index = quoted
+    ? described.indexOf(quoted)
+    : batch.findIndex(({ kernel }) => message.includes(`"${kernel.label}"`))
+  return described[index] ?? (batch.length > 0 ? `one of ${batch.length} ops` : 'copy')
+}
+
+const dtypeOf = (data: TensorArray): Dtype =>
+  data instanceof Float32Array ? 'f32' : data instanceof Uint32Array ? 'u32' : 'i32'
+
+function arrayOf<D extends Dtype>(dtype: D, bytes: ArrayBuffer): ArrayOf<D> {
+  const array =
+    dtype === 'f32'
+      ? new Float32Array(bytes)
+      : dtype === 'u32'
+        ? new Uint32Array(bytes)
+        : new Int32Array(bytes)
+  return array as unknown as ArrayOf<D>
+}

@@ -1,0 +1,142 @@
+import {
+  batchNormEvalBackwardKernel,
+  batchNormEvalKernel,
+  batchNormTrainBackwardKernel,
+  batchNormTrainKernel,
+} from '../../kernels/batchNorm.ts'
+import { expect, expectShape } from '../shape.ts'
+import { apply, type BackwardContext, type Op } from '../tape.ts'
+import type { Tensor } from '../tensor.ts'
+
+export interface BatchNormOptions {
+  /** Added to the variance. Default 1e-5, PyTorch's. */
+  readonly eps?: number
+  /** Share of the batch's statistics in the running ones. Default 0.1, PyTorch's. */
+  readonly momentum?: number
+  /** Fuses a ReLU after the normalisation. */
+  readonly relu?: boolean
+}
+
+interface Inputs extends Record<string, Tensor | undefined> {
+  readonly x: Tensor<'f32'>
+  readonly weight: Tensor<'f32'>
+  readonly bias: Tensor<'f32'>
+}
+
+interface Attributes extends Required<BatchNormOptions> {
+  readonly running: Tensor<'f32'>
+}
+
+interface Saved extends Inputs {
+  /** Batch mean and inverse standard deviation, or the running mean and variance. */
+  readonly statistics: Tensor<'f32'>
+}
+
+function check(op: string, { x, weight, bias }: Inputs, running: Tensor): [number, number] {
+  expect(x.shape.length === 2, op, () => `x is ${x.toString()}, expected [rows, columns]`)
+  const [rows, columns] = x.shape as [number, number]
+  expectShape(op, 'weight', weight.shape, [columns])
+  expectShape(op, 'bias', bias.shape, [columns])
+  expectShape(op, 'running', running.shape, [2, columns])
+  return [rows, columns]
+}
+
+/** The three gradient outputs; those that nobody wants still need a place to be written. */
+function gradientOutputs(
+  { saved, wants, output }: BackwardContext<Inputs, Attributes, Saved>,
+): Record<'x' | 'weight' | 'bias', Tensor<'f32'>> {
+  const place = (name: 'x' | 'weight' | 'bias'): Tensor<'f32'> =>
+    wants(name) ? output(name) : saved.x.device.empty(saved[name].shape)
+  return { x: place('x'), weight: place('weight'), bias: place('bias') }
+}
+
+const trainOp: Op<Inputs, Attributes, Saved> = {
+  name: 'batchNormTrain',
+  forward(inputs, { running, eps, momentum, relu }) {
+    const { x, weight, bias } = inputs
+    const [rows, columns] = check('batchNormTrain', inputs, running)
+    expect(rows > 1, 'batchNormTrain', () => {
+      return `x is ${x.toString()}; the variance of one row is undefined, expected 2 rows or more`
+    })
+    const { device } = x
+    const out = device.empty(x.shape)
+    const statistics = device.empty([2, columns])
+    device.dispatch(
+      batchNormTrainKernel({ relu }),
+      { x, weight, bias, running, statistics, out },
+      { rows, columns, eps, momentum },
+    )
+    const saved = { x, weight, bias, statistics }
+    return { out, saved }
+  },
+  backward(context) {
+    const { gradient: dOut, attributes, saved } = context
+    const { x, weight, bias, statistics } = saved
+    const [rows, columns] = x.shape as [number, number]
+    const gradients = gradientOutputs(context)
+    const { x: dX, weight: dWeight, bias: dBias } = gradients
+    x.device.dispatch(
+      batchNormTrainBackwardKernel({ relu: attributes.relu }),
+      { x, weight, bias, statistics, dOut, dX, dWeight, dBias },
+      { rows, columns },
+    )
+    return gradients
+  },
+}
+
+const evalOp: Op<Inputs, Attributes, Saved> = {
+  name: 'batchNormEval',
+  forward(inputs, { running, eps, relu }) {
+    const { x, weight, bias } = inputs
+    const [, columns] = check('batchNormEval', inputs, running)
+    const out = x.device.empty(x.shape)
+    x.device.dispatch(
+      batchNormEvalKernel({ relu }),
+      { x, weight, bias, running, out },
+      { size: x.size, columns, eps },
+    )
+    return { out, saved: { x, weight, bias, statistics: running } }
+  },
+  backward(context) {
+    const { gradient: dOut, attributes, saved } = context
+    const { x, weight, bias, statistics: running } = saved
+    const [rows, columns] = x.shape as [number, number]
+    const gradients = gradientOutputs(context)
+    const { x: dX, weight: dWeight, bias: dBias } = gradients
+    x.device.dispatch(
+      batchNormEvalBackwardKernel({ relu: attributes.relu }),
+      { x, weight, bias, running, dOut, dX, dWeight, dBias },
+      { rows, columns, eps: attributes.eps },
+    )
+    return gradients
+  },
+}
+
+const defaults = { eps: 1e-5, momentum: 0.1, relu: false }
+
+/**
+ * Normalises each column of x by the batch's own mean and variance (Ioffe & Szegedy 2015), then
+ * scales and shifts it; moves `running` towards the batch's statistics as a side effect.
+ *
+ * @param x [rows, columns], at least two rows
+ * @param weight [columns]
+ * @param bias [columns]
+ * @param running [2, columns]: running mean, running (unbiased) variance
+ * @returns [rows, columns]
+ */
+export const batchNormTrain = (
+  x: Tensor<'f32'>,
+  weight: Tensor<'f32'>,
+  bias: Tensor<'f32'>,
+  running: Tensor<'f32'>,
+  options: BatchNormOptions = {},
+): Tensor<'f32'> => apply(trainOp, { x, weight, bias }, { ...defaults, ...options, running })
+
+/** As {@link batchNormTrain}, but by the running statistics, which stay as they are. */
+export const batchNormEval = (
+  x: Tensor<'f32'>,
+  weight: Tensor<'f32'>,
+  bias: Tensor<'f32'>,
+  running: Tensor<'f32'>,
+  options: BatchNormOptions = {},
+): Tensor<'f32'> => apply(evalOp, { x, weight, bias }, { ...defaults, ...options, running })

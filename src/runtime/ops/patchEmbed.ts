@@ -1,0 +1,77 @@
+import { patchifyBackwardKernel, patchifyKernel } from '../../kernels/patchify.ts'
+import { expect, expectShape, type Shape } from '../shape.ts'
+import { apply, type Op } from '../tape.ts'
+import type { Tensor } from '../tensor.ts'
+import { reshape } from './elementwise.ts'
+import { linear } from './matmul.ts'
+
+interface Attributes {
+  readonly patch: number
+  readonly shape: Shape
+}
+
+/** Parameters of both kernels from the shape of the images. */
+function sizesOf(shape: Shape, patch: number) {
+  const [batch, channels, height, width] = shape as [number, number, number, number]
+  return { batch, channels, height, width, patch }
+}
+
+const patchifyOp: Op<{ x: Tensor<'f32'> }, Attributes, undefined> = {
+  name: 'patchify',
+  forward({ x }, { patch }) {
+    const { batch, channels, height, width } = sizesOf(x.shape, patch)
+    const divides = height % patch === 0 && width % patch === 0
+    expect(x.shape.length === 4 && divides, 'patchify', () => {
+      return (
+        `x is ${x.toString()}, expected [batch, channels, height, width] with height and width ` +
+        `multiples of the patch size ${patch}; resize or crop the images`
+      )
+    })
+    const n = (height / patch) * (width / patch)
+    const out = x.device.empty([batch, n, channels * patch * patch])
+    x.device.dispatch(patchifyKernel, { x, out }, sizesOf(x.shape, patch))
+    return { out, saved: undefined }
+  },
+  backward({ gradient: dOut, attributes: { patch, shape }, output }) {
+    const dX = output('x')
+    dOut.device.dispatch(patchifyBackwardKernel, { dOut, dX }, sizesOf(shape, patch))
+    return { x: dX }
+  },
+}
+
+/**
+ * Images cut into square patches, row by row; the elements of a patch are ordered (channel, y, x).
+ *
+ * @param x [batch, channels, height, width]
+ * @param patch side of a patch; must divide height and width
+ * @returns [batch, (height / patch)(width / patch), channels · patch · patch]
+ */
+export const patchify = (x: Tensor<'f32'>, patch: number): Tensor<'f32'> =>
+  apply(patchifyOp, { x }, { patch, shape: x.shape })
+
+/**
+ * The patch embedding of a vision transformer (Dosovitskiy et al. 2021): a convolution whose stride
+ * is its kernel size, as one product.
+ *
+ * @param x [batch, channels, height, width]
+ * @param weight [dimension, channels, patch, patch]
+ * @param bias [dimension]
+ * @returns [batch, (height / patch)(width / patch), dimension]
+ */
+export function patchEmbed(
+  x: Tensor<'f32'>,
+  weight: Tensor<'f32'>,
+  bias?: Tensor<'f32'>,
+): Tensor<'f32'> {
+  const [dimension = 0, channels = 0, patch = 0] = weight.shape
+  expect(weight.shape.length === 4, 'patchEmbed', () => {
+    return `weight is ${weight.toString()}, expected [dimension, channels, patch, patch]`
+  })
+  expectShape('patchEmbed', 'weight', weight.shape, [dimension, x.shape[1] ?? 0, patch, patch])
+  const patches = patchify(x, patch)
+  const matrix = reshape(weight, [dimension, channels * patch * patch])
+  const out = linear(patches, matrix, bias)
+  patches.dispose()
+  matrix.dispose()
+  return out
+}

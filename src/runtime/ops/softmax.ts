@@ -1,0 +1,31 @@
+import { softmaxBackwardKernel, softmaxKernel } from '../../kernels/softmax.ts'
+import { rowsOf } from '../rows.ts'
+import { apply, type Op } from '../tape.ts'
+import type { Tensor } from '../tensor.ts'
+
+const softmaxOp: Op<{ x: Tensor<'f32'> }, { log: boolean }, { out: Tensor<'f32'> }> = {
+  name: 'softmax',
+  forward({ x }, { log }) {
+    const { rows, columns, lanes } = rowsOf(x)
+    const out = x.device.empty(x.shape)
+    x.device.dispatch(softmaxKernel({ log, lanes }), { x, out }, { rows, columns })
+    return { out, saved: { out } }
+  },
+  backward({ gradient, saved: { out }, attributes: { log }, output }) {
+    const { rows, columns, lanes } = rowsOf(out)
+    const dX = output('x')
+    const kernel = softmaxBackwardKernel({ log, lanes })
+    out.device.dispatch(kernel, { out, dOut: gradient, dX }, { rows, columns })
+    return { x: dX }
+  },
+}
+
+/**
+ * exp(x) / Σ exp(x) over the last dimension. Finite values of any size are safe; mask an entry with
+ * a large negative number, not with −∞, which WGSL need not support.
+ */
+export const softmax = (x: Tensor<'f32'>): Tensor<'f32'> => apply(softmaxOp, { x }, { log: false })
+
+/** log(softmax(x)) over the last dimension, without forming the softmax. */
+export const logSoftmax = (x: Tensor<'f32'>): Tensor<'f32'> =>
+  apply(softmaxOp, { x }, { log: true })

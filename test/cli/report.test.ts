@@ -1,0 +1,233 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { type Browser, type Page, chromium } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { CHROMIUM_FLAGS, findChromium } from '../../scripts/adapters.mjs'
+import { renderReport } from '../../src/cli/report.ts'
+import { niceTicks } from '../../src/cli/report/chart.ts'
+import { escapeHtml, hrefOf, markup } from '../../src/cli/report/html.ts'
+import { sampleReport } from './sampleReport.ts'
+
+/** Fifty file names that ran scripts, or asked for something, in somebody's report once. */
+const payloads = [
+  '<script>hit()</script>.jpg',
+  '"><script>hit()</script>.jpg',
+  "'><script>hit()</script>.jpg",
+  'x" onerror=hit() t=".jpg',
+  "x' onerror=hit() t='.jpg",
+  '<img src=x onerror=hit()>.jpg',
+  '"><img src=x onerror=hit()>.jpg',
+  '<svg onload=hit()>.jpg',
+  '"><svg/onload=hit()>.jpg',
+  '<iframe srcdoc="<script>parent.hit()</script>">.jpg',
+  '<iframe src=javascript:hit()>.jpg',
+  '<object data=http://127.0.0.1:9/o>.jpg',
+  '<embed src=http://127.0.0.1:9/e>.jpg',
+  '<link rel=stylesheet href=http://127.0.0.1:9/c>.jpg',
+  '<style>@import "http://127.0.0.1:9/s";</style>.jpg',
+  '<style>*{background:url(http://127.0.0.1:9/b)}</style>.jpg',
+  '</style><script>hit()</script>.jpg',
+  '</title><script>hit()</script>.jpg',
+  '</textarea><script>hit()</script>.jpg',
+  '--><script>hit()</script>.jpg',
+  '<!--<script>hit()</script>.jpg',
+  '<meta http-equiv=refresh content="0;url=http://127.0.0.1:9/m">.jpg',
+  '<base href=http://127.0.0.1:9/>.jpg',
+  '<form action=http://127.0.0.1:9/><button autofocus>.jpg',
+  '<input autofocus onfocus=hit()>.jpg',
+  '<details open ontoggle=hit()>.jpg',
+  '<video src=x onerror=hit()>.jpg',
+  '<audio src=http://127.0.0.1:9/a autoplay>.jpg',
+  '<body onload=hit()>.jpg',
+  '<marquee onstart=hit()>.jpg',
+  '<math><mtext><table><mglyph><style><img src=x onerror=hit()>.jpg',
+  '<a href="javascript:hit()" autofocus>.jpg',
+  'javascript:hit().jpg',
+  'javascript:hit()//.jpg',
+  'data:text/html,<script>hit()</script>.jpg',
+  '//127.0.0.1:9/x.jpg',
+  'http://127.0.0.1:9/x.jpg',
+  '\\\\127.0.0.1\\x.jpg',
+  '?q=<script>hit()</script>#<script>hit()</script>.jpg',
+  '&lt;script&gt;hit()&lt;/script&gt;.jpg',
+  '&#60;script&#62;hit()&#60;/script&#62;.jpg',
+  '\u0000<script>hit()</script>.jpg',
+  'a\n<script>hit()</script>.jpg',
+  '\u202egpj.<script>hit()</script>.jpg',
+  '\ud800<script>hit()</script>.jpg',
+  '＜script＞hit()＜/script＞.jpg',
+  '${hit()}.jpg',
+  '{{constructor.constructor("hit()")()}}.jpg',
+  '`;hit();`.jpg',
+  '%3Cscript%3Ehit()%3C/script%3E.jpg',
+]
+
+let folder: string
+let browser: Browser
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'keeplight-report-'))
+  const executablePath = findChromium()
+  browser = await chromium.launch({ executablePath, args: [...CHROMIUM_FLAGS] })
+})
+afterAll(async () => {
+  await browser.close()
+  await rm(folder, { recursive: true })
+})
+
+interface Opened {
+  readonly page: Page
+  readonly problems: string[]
+  readonly requests: string[]
+}
+
+async function open(report: string): Promise<Opened> {
+  const path = join(folder, 'report.html')
+  await writeFile(path, report)
+  const page = await browser.newPage()
+  const problems: string[] = []
+  const requests: string[] = []
+  page.on('console', (message) => problems.push(message.text()))
+  page.on('pageerror', (error) => problems.push(error.message))
+  page.on('request', (request) => requests.push(request.url()))
+  await page.exposeFunction('hit', () => problems.push('a script ran'))
+  await page.goto(pathToFileURL(path).href)
+  await page.waitForLoadState('networkidle')
+  return { page, problems, requests: requests.filter((url) => !url.startsWith('data:')) }
+}
+
+describe('the report in Chromium', () => {
+  it('runs no script and asks for nothing, whatever fifty files are called', async () => {
+    expect(new Set(payloads).size).toBe(50)
+    const data = await sampleReport(5, (cluster, image) => payloads[cluster * 5 + image])
+    const hostile = {
+      ...data,
+      title: payloads[17],
+      broken: payloads.map((path) => ({ path, message: path })),
+      confusion: data.confusion && { ...data.confusion, classes: payloads.slice(0, 10) },
+    }
+    const { page, problems, requests } = await open(renderReport(hostile))
+    expect(problems).toEqual([])
+    expect(requests).toEqual([pathToFileURL(join(folder, 'report.html')).href])
+    expect(await page.locator('script, iframe, object, embed, form, base, video').count()).toBe(0)
+    // No link leaves the folder of files, and none is a script.
+    const links = await page
+      .locator('a')
+      .evaluateAll((all) => all.map((a) => (a as HTMLAnchorElement).href))
+    expect(links.length).toBeGreaterThan(50)
+    expect(links.filter((href) => !href.startsWith('file:///'))).toEqual([])
+    // The names are shown as they are.
+    const names = await page
+      .locator('.sheet img')
+      .evaluateAll((all) => all.map((img) => (img as HTMLImageElement).alt))
+    expect(names.sort()).toEqual(
+      payloads
+        // eslint-disable-next-line no-control-regex
+        .map((name) => name.replace(/[\u0000\n]/g, '\ufffd').replace('\ud800', '\ufffd'))
+        .sort(),
+    )
+    await page.close()
+  })
+
+  it('shows every picture, and has no wider page than the window, wide or narrow', async () => {
+    const data = await sampleReport(14, (cluster, image) => `kind ${cluster}/image ${image}.jpg`)
+    const { page, problems } = await open(renderReport(data))
+    for (const width of [1280, 360]) {
+      await page.setViewportSize({ width, height: 800 })
+      const pictures = await page
+        .locator('img')
+        .evaluateAll((all) => all.map((img) => (img as HTMLImageElement).naturalWidth))
+      expect(pictures).toHaveLength(10 * 14 + 10 * 4)
+      expect(Math.min(...pictures)).toBeGreaterThan(0)
+      expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(
+        width,
+      )
+    }
+    expect(problems).toEqual([])
+    // The style sheet's hash fits: an unstyled body would keep the browser's margin.
+    expect(
+      await page
+        .locator('.sheet')
+        .first()
+        .evaluate((e) => getComputedStyle(e).display),
+    ).toBe('flex')
+    await page.close()
+  })
+
+  it('is dark where the reader wants it dark', async () => {
+    const { page } = await open(renderReport(await sampleReport(1, () => 'a.jpg')))
+    const background = (): Promise<string> =>
+      page.evaluate(() => getComputedStyle(document.body).backgroundColor)
+    await page.emulateMedia({ colorScheme: 'light' })
+    expect(await background()).toBe('rgb(250, 249, 247)')
+    await page.emulateMedia({ colorScheme: 'dark' })
+    expect(await background()).toBe('rgb(19, 20, 22)')
+    await page.close()
+  })
+})
+
+describe('renderReport', () => {
+  it('begins its head with the policy', async () => {
+    const report = renderReport(await sampleReport(1, () => 'a.jpg'))
+    const policy = /<head>\s*<meta http-equiv="Content-Security-Policy" content="([^"]+)" \/>/.exec(
+      report,
+    )
+    expect(policy?.[1]).toMatch(
+      /^default-src 'none'; img-src data:; style-src 'sha256-[\w+/]{43}='; base-uri 'none'; form-action 'none'$/,
+    )
+    expect(report).not.toMatch(/style="/)
+  })
+
+  it('does without labels, broken files, a trace and thumbnails', async () => {
+    const data = await sampleReport(2, (cluster, image) => `${cluster}-${image}.jpg`)
+    const report = renderReport({
+      ...data,
+      confusion: undefined,
+      broken: [],
+      trace: [],
+      scores: data.scores.map(({ method, inertia, agreement }) => ({ method, inertia, agreement })),
+      clusters: [
+        ...data.clusters.map((cluster) => ({ ...cluster, majority: undefined })),
+        { id: 10, size: 0, confidence: 0, surest: [], omitted: 0, leastSure: [] },
+      ],
+    })
+    expect(report).toContain('No image fell into this cluster.')
+    expect(report).not.toContain('ACC</th>')
+    expect(report).not.toMatch(/undefined|NaN|Infinity/)
+  })
+})
+
+describe('markup', () => {
+  it('escapes what is put in, and only once', () => {
+    const inner = markup`<b>${'a & <b>'}</b>`
+    expect(markup`<p title="${`"'`}">${inner}${[inner, false, undefined, 7]}</p>`.text).toBe(
+      '<p title="&quot;&#39;"><b>a &amp; &lt;b&gt;</b><b>a &amp; &lt;b&gt;</b>7</p>',
+    )
+    expect(escapeHtml(`&<>"'`)).toBe('&amp;&lt;&gt;&quot;&#39;')
+  })
+
+  it.each([
+    ['a/b c.jpg', './a/b%20c.jpg'],
+    ['../x?y#z.jpg', './../x%3Fy%23z.jpg'],
+    ['javascript:x.jpg', './javascript%3Ax.jpg'],
+    ['\ud800.jpg', './%EF%BF%BD.jpg'],
+  ])('links to %j by %s', (path, href) => {
+    expect(hrefOf(path)).toBe(href)
+  })
+})
+
+describe('niceTicks', () => {
+  it.each([
+    [-9.2, -0.1, [-10, -5, 0]],
+    [0, 1, [0, 0.5, 1]],
+    [0, 0.031, [0, 0.01, 0.02, 0.03, 0.04]],
+    [3, 3, [3]],
+  ])('spans %f to %f', (low, high, expected) => {
+    const ticks = niceTicks(low, high)
+    expect(ticks[0]).toBeLessThanOrEqual(low)
+    expect(ticks[ticks.length - 1]).toBeGreaterThanOrEqual(high)
+    expect(ticks).toEqual(expected)
+  })
+})

@@ -1,0 +1,101 @@
+import sharp from 'sharp'
+import type { ReportCluster, ReportData, ReportImage } from '../../src/cli/report/data.ts'
+import { drawScene, sceneKinds } from '../../src/data/scenes.ts'
+
+/** A report's data with drawn pictures, one kind a cluster; `nameOf` names the files. */
+export async function sampleReport(
+  perCluster: number,
+  nameOf: (cluster: number, image: number) => string,
+): Promise<ReportData> {
+  const clusters = await Promise.all(
+    sceneKinds.map(async (kind, id): Promise<ReportCluster> => {
+      const images = await Promise.all(
+        Array.from({ length: perCluster }, (_, i) => sampleImage(id, i, nameOf(id, i))),
+      )
+      const gap = perCluster > 12
+      return {
+        id,
+        size: perCluster + (gap ? 9 : 0),
+        confidence: 0.97,
+        surest: gap ? images.slice(0, -4) : images,
+        omitted: gap ? 9 : 0,
+        leastSure: gap ? images.slice(-4) : [],
+        majority: { label: kind, share: 0.95 },
+      }
+    }),
+  )
+  const steps = Array.from({ length: 600 }, (_, i) => i + 1)
+  return {
+    title: 'sample <photos> & "more"',
+    subtitle: `400 images in ${clusters.length} clusters by keeplight-tiny, in 3 min 12 s on llvmpipe`,
+    imageCount: clusters.reduce((sum, { size }) => sum + size, 0),
+    clusters,
+    scores: [
+      { method: 'SCP', accuracy: 0.968, nmi: 0.951, ari: 0.94, inertia: 0.312, agreement: 1 },
+      {
+        method: 'k-means on features',
+        accuracy: 0.871,
+        nmi: 0.9,
+        ari: 0.83,
+        inertia: 0.301,
+        agreement: 0.8,
+      },
+      {
+        method: 'k-means on raw pixels',
+        accuracy: 0.312,
+        nmi: 0.27,
+        ari: 0.12,
+        inertia: 0.59,
+        agreement: 0.11,
+      },
+    ],
+    confusion: {
+      classes: sceneKinds,
+      counts: sceneKinds.map((_, i) =>
+        sceneKinds.map((__, j) => (i === j ? 36 : (i + j) % 5 === 0 ? 2 : 0)),
+      ),
+    },
+    trace: steps.map((step) => ({
+      step,
+      total: -9 + 9 * Math.exp(-step / 90) + 0.15 * Math.sin(step),
+      crossEntropy: 2.3 * Math.exp(-step / 120),
+      confidence: 2.3 * Math.exp(-step / 80),
+      negativeEntropy: -4.6 + Math.exp(-step / 50),
+    })),
+    restarts: [
+      { seed: 0, inertia: 0.3321, loss: -8.91 },
+      { seed: 1, inertia: 0.312, loss: -9.01 },
+      { seed: 2, inertia: 0.3502, loss: -8.7 },
+    ],
+    kept: 1,
+    broken: [{ path: nameOf(0, 0), message: 'damaged: premature end of JPEG image' }],
+    settings: [
+      ['folder', '/home/me/photos'],
+      ['model', 'keeplight-tiny'],
+      ['clusters', '10'],
+    ],
+    timings: [
+      ['embedding', '1 min 40 s'],
+      ['training', '48 s'],
+    ],
+  }
+}
+
+async function sampleImage(cluster: number, image: number, path: string): Promise<ReportImage> {
+  const { width, height, data } = drawScene(sceneKinds[cluster], image)
+  // Upright and wide formats beside each other, as in any folder of photos.
+  const crop = image % 4 === 3 ? { width: 84, height: 112 } : { width: 149, height: 112 }
+  const bytes = await sharp(data, { raw: { width, height, channels: 3 } })
+    .resize({ ...crop, fit: 'cover' })
+    .webp()
+    .toBuffer()
+  const assignment = {
+    path,
+    cluster,
+    probability: 0.999 - image * 0.012,
+    runnerUp: (cluster + 1) % sceneKinds.length,
+    runnerUpProbability: image * 0.01,
+    label: sceneKinds[image % 11 === 10 ? (cluster + 1) % sceneKinds.length : cluster],
+  }
+  return { assignment, href: path, thumbnail: { ...crop, bytes } }
+}

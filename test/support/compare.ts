@@ -1,0 +1,46 @@
+import { expect } from 'vitest'
+
+/**
+ * Largest |actual − expected| over the largest |expected|, the relative error that our tolerances
+ * are stated in; NaN when any value is not finite.
+ */
+export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  let worst = 0
+  let scale = 0
+  for (let i = 0; i < expected.length; i++) {
+    const difference = Math.abs(actual[i]! - expected[i]!)
+    if (!(difference <= worst)) worst = difference
+    scale = Math.max(scale, Math.abs(expected[i]!))
+  }
+  return worst / (scale || 1)
+}
+
+/** Asserts closeness and, when it fails, says where. */
+export function expectClose(
+  name: string,
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  tolerance: number,
+): void {
+  expect(actual.length, `${name}: length`).toBe(expected.length)
+  const error = relativeError(actual, expected)
+  if (error <= tolerance) return
+  let at = 0
+  for (let i = 0; i < expected.length; i++) {
+    const worse = Math.abs(actual[i]! - expected[i]!) > Math.abs(actual[at]! - expected[at]!)
+    if (worse || Number.isNaN(actual[i])) at = i
+    if (Number.isNaN(actual[i])) break
+  }
+  expect.fail(
+    `${name}[${at}]: expected ${expected[at]}, got ${actual[at]} ` +
+      `(relative error ${error.toExponential(2)}, tolerance ${tolerance})`,
+  )
+}
+
+/** FNV-1a over the bytes, for comparing results across machines. */
+export function hashBits(data: ArrayBufferView): string {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+  let hash = 0x811c9dc5
+  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193)
+  return (hash >>> 0).toString(16).padStart(8, '0')
+}

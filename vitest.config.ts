@@ -1,0 +1,124 @@
+import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { playwright } from '@vitest/browser-playwright'
+import { defineConfig } from 'vitest/config'
+import {
+  CHROMIUM_FLAGS,
+  adapterEnvironment,
+  findChromium,
+  findLavapipeIcd,
+  findSwiftshaderIcd,
+} from './scripts/adapters.mjs'
+
+const root = import.meta.dirname
+const shared = resolve(root, process.env.KEEPLIGHT_SHARED ?? '../shared')
+const golden = resolve(root, process.env.KEEPLIGHT_GOLDEN ?? `${shared}/golden`)
+const chromium = findChromium()
+
+// A missing driver leaves a path that names what is missing; the project's global setup then ends
+// the run with the command that installs it.
+const lavapipe = findLavapipeIcd() ?? 'missing-lavapipe'
+const swiftshader = findSwiftshaderIcd(chromium) ?? 'missing-swiftshader'
+
+/** What every test may read from `import.meta.env`; an absent folder is the empty string. */
+const testEnvironment = (adapter: string) => ({
+  VITE_KEEPLIGHT_ADAPTER: adapter,
+  VITE_KEEPLIGHT_ROOT: root,
+  VITE_KEEPLIGHT_SHARED: existsSync(shared) ? shared : '',
+  VITE_KEEPLIGHT_GOLDEN: existsSync(golden) ? golden : '',
+  VITE_KEEPLIGHT_CHROMIUM: chromium ?? '',
+  VITE_CI: process.env.CI ? 'true' : '',
+})
+
+// Tests of Node-only parts. Everything else under test/ must pass in Node and in a page alike.
+const NODE_TESTS = [
+  'test/**/*.node.test.ts',
+  'test/{cli,scripts,web}/**/*.test.ts',
+  'test/architecture.test.ts',
+]
+const SHARED_TESTS = ['test/**/*.test.ts']
+const GPU_TESTS = ['test/{kernels,runtime,model,train,golden}/**/*.test.ts']
+
+// A software adapter compiles and runs big kernels slowly.
+const timeouts = { testTimeout: 120_000, hookTimeout: 120_000, teardownTimeout: 30_000 }
+
+/** Dawn crashes in worker threads, and one software adapter already uses every core. */
+const onDawn = { pool: 'forks', maxWorkers: 1, fileParallelism: false } as const
+
+const vite = {
+  server: { fs: { allow: [root, shared, golden] } },
+  // Found while tests run, it would reload the page under them.
+  optimizeDeps: { include: ['munkres'] },
+}
+
+export default defineConfig({
+  ...vite,
+  test: {
+    ...timeouts,
+    projects: [
+      {
+        ...vite,
+        test: {
+          ...timeouts,
+          ...onDawn,
+          name: 'node',
+          include: NODE_TESTS,
+          env: { ...adapterEnvironment(lavapipe), ...testEnvironment('lavapipe') },
+          globalSetup: ['test/support/requireLavapipe.ts', 'test/support/requireChromium.ts'],
+          setupFiles: ['test/support/setupNode.ts'],
+          sequence: { groupOrder: 0 },
+        },
+      },
+      {
+        ...vite,
+        test: {
+          ...timeouts,
+          ...onDawn,
+          name: 'lavapipe',
+          include: SHARED_TESTS,
+          exclude: NODE_TESTS,
+          env: { ...adapterEnvironment(lavapipe), ...testEnvironment('lavapipe') },
+          globalSetup: ['test/support/requireLavapipe.ts', 'test/support/reportReferences.ts'],
+          setupFiles: ['test/support/setupNode.ts'],
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        ...vite,
+        test: {
+          ...timeouts,
+          ...onDawn,
+          name: 'swiftshader',
+          include: GPU_TESTS,
+          exclude: NODE_TESTS,
+          env: { ...adapterEnvironment(swiftshader), ...testEnvironment('swiftshader') },
+          globalSetup: ['test/support/requireSwiftshader.ts'],
+          setupFiles: ['test/support/setupNode.ts'],
+          sequence: { groupOrder: 2 },
+        },
+      },
+      {
+        ...vite,
+        test: {
+          ...timeouts,
+          name: 'page',
+          include: SHARED_TESTS,
+          exclude: NODE_TESTS,
+          env: testEnvironment('swiftshader'),
+          globalSetup: ['test/support/requireChromium.ts'],
+          fileParallelism: false,
+          sequence: { groupOrder: 3 },
+          browser: {
+            enabled: true,
+            headless: true,
+            screenshotFailures: false,
+            provider: playwright({
+              launchOptions: { executablePath: chromium, args: [...CHROMIUM_FLAGS] },
+            }),
+            instances: [{ browser: 'chromium' }],
+          },
+        },
+      },
+    ],
+  },
+})

@@ -21,7 +21,7 @@ const lavapipe = findLavapipeIcd() ?? 'missing-lavapipe'
 const swiftshader = findSwiftshaderIcd(chromium) ?? 'missing-swiftshader'
 
 /** What every test may read from `import.meta.env`; an absent folder is the empty string. */
-const testEnvironment = (adapter: string) => ({
+const testEnvironment = (adapter: 'lavapipe' | 'swiftshader') => ({
   VITE_KEEPLIGHT_ADAPTER: adapter,
   VITE_KEEPLIGHT_ROOT: root,
   VITE_KEEPLIGHT_SHARED: existsSync(shared) ? shared : '',
@@ -41,6 +41,13 @@ const GPU_TESTS = ['test/{kernels,runtime,model,train,golden}/**/*.test.ts']
 
 // A software adapter compiles and runs big kernels slowly.
 const timeouts = { testTimeout: 120_000, hookTimeout: 120_000, teardownTimeout: 30_000 }
+
+/** Dawn in a test gets this driver, whatever adapter the user's own environment names. */
+const dawnEnvironment = (adapter: 'lavapipe' | 'swiftshader') => ({
+  ...adapterEnvironment(adapter === 'lavapipe' ? lavapipe : swiftshader),
+  ...testEnvironment(adapter),
+  KEEPLIGHT_ADAPTER: '',
+})
 
 /** Dawn crashes in worker threads, and one software adapter already uses every core. */
 const onDawn = { pool: 'forks', maxWorkers: 1, fileParallelism: false } as const
@@ -63,9 +70,8 @@ export default defineConfig({
           ...onDawn,
           name: 'node',
           include: NODE_TESTS,
-          env: { ...adapterEnvironment(lavapipe), ...testEnvironment('lavapipe') },
+          env: dawnEnvironment('lavapipe'),
           globalSetup: ['test/support/requireLavapipe.ts', 'test/support/requireChromium.ts'],
-          setupFiles: ['test/support/setupNode.ts'],
           sequence: { groupOrder: 0 },
         },
       },
@@ -77,9 +83,8 @@ export default defineConfig({
           name: 'lavapipe',
           include: SHARED_TESTS,
           exclude: NODE_TESTS,
-          env: { ...adapterEnvironment(lavapipe), ...testEnvironment('lavapipe') },
-          globalSetup: ['test/support/requireLavapipe.ts', 'test/support/reportReferences.ts'],
-          setupFiles: ['test/support/setupNode.ts'],
+          env: dawnEnvironment('lavapipe'),
+          globalSetup: ['test/support/requireLavapipe.ts'],
           sequence: { groupOrder: 1 },
         },
       },
@@ -91,9 +96,8 @@ export default defineConfig({
           name: 'swiftshader',
           include: GPU_TESTS,
           exclude: NODE_TESTS,
-          env: { ...adapterEnvironment(swiftshader), ...testEnvironment('swiftshader') },
+          env: dawnEnvironment('swiftshader'),
           globalSetup: ['test/support/requireSwiftshader.ts'],
-          setupFiles: ['test/support/setupNode.ts'],
           sequence: { groupOrder: 2 },
         },
       },

@@ -42,7 +42,7 @@ describe('the import rules', () => {
       'src/train/metrics.ts': `import munkres from 'munkres'; export { munkres }`,
       'src/index.ts': `export * from './train/metrics.ts'`,
       'src/index.node.ts': `export * from './index.ts'; export * from './data/c.node.ts'`,
-      'src/cli/main.ts': `import { readFile } from 'node:fs/promises'; import '../index.node.ts'`,
+      'src/cli/main.ts': `import { readFile } from 'node:fs/promises'; import '../index.node.ts'; import '../../package.json'`,
       'web/main.ts': `import './style.css'; import url from '../weights/x.bin?url'; import '../src/index.ts'`,
     })
     expect(findViolations(sources)).toEqual([])

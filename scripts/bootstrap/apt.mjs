@@ -3,10 +3,10 @@
 /** @typedef {import('./machine.mjs').Machine} Machine */
 
 /**
- * Dawn refuses the Mesa 22 of Debian 12: it lacks dynamic indexing of sampled-image arrays. Mesa 24
- * is the oldest that Dawn is known to take.
+ * Dawn refuses the Mesa 22 of Debian 12: it lacks dynamic indexing of sampled-image arrays. It takes
+ * the 23.2 that Ubuntu 22.04 gets as an update.
  */
-export const OLDEST_MESA = 24
+export const OLDEST_MESA = 23
 
 export const MESA_PACKAGES = Object.freeze(['mesa-vulkan-drivers', 'libvulkan1'])
 

@@ -24,7 +24,7 @@ export class SetupError extends Error {}
  * @param {Machine} machine
  */
 export async function bootstrap(goal, machine) {
-  provideModules(machine)
+  if (!provideModules(machine)) return
   const apt = createApt(machine)
   if (goal === 'demo') await provideAdapter(machine, apt)
   else await provideLavapipe(machine, apt)
@@ -32,15 +32,23 @@ export async function bootstrap(goal, machine) {
   if (goal !== 'golden') provideBuild(machine)
 }
 
-/** @param {Machine} machine */
+/**
+ * @param {Machine} machine
+ * @returns {boolean} whether they are there now; after a dry run they are not
+ */
 function provideModules(machine) {
   const problem = machine.modulesProblem()
-  if (!problem) return machine.detail('node modules are those of package-lock.json')
+  if (!problem) {
+    machine.detail('node modules are those of package-lock.json')
+    return true
+  }
   machine.say(`installing node modules with npm ci: ${problem}`)
   // npm may run us with its own messages turned off; those of this install are wanted.
   if (!machine.run(['npm', 'ci', '--no-audit', '--no-fund', '--loglevel=error'])) {
     throw new SetupError('npm ci failed, see above; it needs to reach the npm registry')
   }
+  if (machine.dryRun) machine.say('what else is missing can be told only with them')
+  return !machine.dryRun
 }
 
 /**
@@ -52,7 +60,7 @@ async function provideAdapter(machine, apt) {
   const before = await machine.probe()
   if (before.adapter) return machine.detail(`WebGPU adapter: ${before.adapter}`)
   const reason = `no WebGPU adapter is found (${before.error})`
-  if (before.fatal && !machine.dryRun) throw new SetupError(reason)
+  if (before.fatal) throw new SetupError(reason)
   await installMesa(machine, apt, reason, () => machine.probe())
 }
 
@@ -70,7 +78,7 @@ async function provideLavapipe(machine, apt) {
   const before = await check()
   if (before.adapter) return machine.detail(`lavapipe: ${before.adapter}`)
   const reason = `the tests need Mesa's software Vulkan driver (${before.error})`
-  if (before.fatal && !machine.dryRun) throw new SetupError(reason)
+  if (before.fatal) throw new SetupError(reason)
   await installMesa(machine, apt, reason, check)
 }
 
@@ -112,9 +120,9 @@ function noAdapterAfterInstall(machine, error) {
   const { id, name } = machine.release()
   const remedy =
     id === 'ubuntu'
-      ? 'use Ubuntu 24.04 or newer, or a newer Mesa, for example: sudo add-apt-repository -y ' +
-        'ppa:kisak/kisak-mesa && sudo apt-get install -y mesa-vulkan-drivers'
-      : 'use Debian 12 or newer, or Ubuntu 24.04 or newer'
+      ? "add the release's -updates suite to apt's sources (Ubuntu 22.04 has Mesa 23 there), or use " +
+        'Ubuntu 24.04 or newer'
+      : 'use Debian 12 or newer, or Ubuntu 22.04 or newer'
   const version = candidate(machine, 'mesa-vulkan-drivers') ?? 'none'
   return `${error}, with Mesa ${version} of ${name} installed (${OLDEST_MESA} is known to work); ${remedy}`
 }

@@ -1,5 +1,6 @@
 import { rawEdge } from '../data/decodeMessages.ts'
-import type { Features } from '../train/features.ts'
+import type { Features } from '../model/features.ts'
+import { normalizeRows } from '../train/featureStore.ts'
 import { kmeans } from '../train/kmeans.ts'
 import {
   adjustedRandIndex,
@@ -39,7 +40,8 @@ export async function comparePartitions(
   options: BaselineOptions,
 ): Promise<Score[]> {
   const { count, dimension, clean } = features
-  const points = { data: normalizeRows(clean, dimension), count, dimension }
+  const points = { data: clean.slice(), count, dimension }
+  normalizeRows(points.data, dimension)
   const onFeatures = await partition(points, options, featureSample, 20)
   const pixels = { data: raw, count, dimension: rawEdge * rawEdge * 3 }
   const onPixels = await partition(pixels, options, rawSample, 10)
@@ -102,16 +104,6 @@ function assignToNearest(
     }
     return best
   })
-}
-
-function normalizeRows(data: Float32Array, dimension: number): Float32Array {
-  const rows = data.slice()
-  for (let start = 0; start < rows.length; start += dimension) {
-    const row = rows.subarray(start, start + dimension)
-    const norm = Math.sqrt(row.reduce((sum, value) => sum + value * value, 0)) || 1
-    for (let d = 0; d < dimension; d++) row[d] /= norm
-  }
-  return rows
 }
 
 /** Mean squared distance of the rows to the mean of their cluster. */

@@ -6,19 +6,25 @@ import { decodeImages } from '../data/decode.node.ts'
 import type { PoolSettings } from '../data/decode.node.ts'
 import { rawEdge } from '../data/decodeMessages.ts'
 import type { ImageFolder } from '../data/folder.node.ts'
-import type { VisionModel } from '../model/model.ts'
+import type { PreprocessConfig } from '../model/preprocess.ts'
 import { KeeplightError } from '../runtime/errors.ts'
-import type { Features } from '../train/features.ts'
+import type { Features } from '../model/features.ts'
 import type { Terminal } from './terminal.ts'
 
-/** Images whose views go through the encoder together. */
+/** Images that are saved together, and views that go through the encoder together. */
 const batchImages = 32
+const batchViews = 32
 const rawBytes = rawEdge * rawEdge * 3
 /** Every run draws the same views of the same image, so that cached features stay valid. */
 const viewSeed = 0
 
-/** What collecting needs of a model; a {@link VisionModel} has it. */
-export type Encoder = Pick<VisionModel, 'dimension' | 'hash' | 'preprocess' | 'embedPixels'>
+/** What collecting needs of a model; a `VisionModel` has it. */
+export interface Encoder {
+  readonly dimension: number
+  readonly hash: string
+  readonly preprocess: PreprocessConfig
+  embedPixels(pixels: Uint8Array): Promise<Float32Array>
+}
 
 export interface CollectOptions {
   /** Augmented views of each image beside the clean one. */
@@ -128,7 +134,8 @@ async function embedMissing(
 
   const flush = async (): Promise<void> => {
     if (batch.length === 0) return
-    const all = await model.embedPixels(pixels.subarray(0, batch.length * imageBytes))
+    const prepared = pixels.subarray(0, batch.length * imageBytes)
+    const all = await embedAll(model, prepared, signal)
     const length = (1 + views) * model.dimension
     batch.forEach(({ file, hash, raw }, i) => {
       const record = { features: all.slice(i * length, (i + 1) * length), raw }
@@ -164,9 +171,29 @@ async function embedMissing(
     }
     todo = damaged
   }
-  if (signal?.aborted) throw new KeeplightError('aborted', 'stopped; finished images are cached')
+  if (signal?.aborted) throw stopped()
   await flush()
   return broken.sort((a, b) => (a.path < b.path ? -1 : 1))
+}
+
+/** Features of prepared views, a few at a time, so that a stop takes effect soon. */
+async function embedAll(
+  model: Encoder,
+  pixels: Uint8Array,
+  signal: AbortSignal | undefined,
+): Promise<Float32Array> {
+  const viewBytes = model.preprocess.size ** 2 * 3
+  const features = new Float32Array((pixels.length / viewBytes) * model.dimension)
+  for (let start = 0; start * viewBytes < pixels.length; start += batchViews) {
+    if (signal?.aborted) throw stopped()
+    const part = pixels.subarray(start * viewBytes, (start + batchViews) * viewBytes)
+    features.set(await model.embedPixels(part), start * model.dimension)
+  }
+  return features
+}
+
+function stopped(): KeeplightError {
+  return new KeeplightError('aborted', 'stopped; the images that were finished are cached')
 }
 
 /** Features as they come in, by the image's place in the folder. */

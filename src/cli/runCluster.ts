@@ -20,8 +20,8 @@ import type { Summary } from './writeResults.ts'
 /**
  * The main job: a folder of images in, clusters, scores and a report out.
  *
- * What can be found wrong early is found early: arguments and the output folder first, then the
- * images' number, then the adapter, and only then the long work.
+ * What can be found wrong early is found early: the images' number, the output folder, the adapter,
+ * and only then comes the long work.
  */
 export async function runCluster(
   data: string,
@@ -30,9 +30,9 @@ export async function runCluster(
 ): Promise<Summary> {
   const watch = new Stopwatch()
   const out = resolve(settings.out)
-  await prepareOutput(out)
   const folder = await scanFolder(data)
   requireImages(data, folder.files.length, settings.k)
+  await prepareOutput(out)
   terminal.note(describeFolder(folder))
 
   const device = await createDevice({ adapter: settings.adapter })

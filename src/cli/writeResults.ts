@@ -1,6 +1,6 @@
 import { basename, join } from 'node:path'
 import { version } from '../../package.json'
-import { confusionMatrix, serializeHead } from '../index.node.ts'
+import { confusionMatrix, serializeSafetensors } from '../index.node.ts'
 import type { ClusterResult, Device, VisionModel } from '../index.node.ts'
 import type { ImageFolder } from '../data/folder.node.ts'
 import { assignmentsCsv, assignmentsJson } from './assignments.ts'
@@ -34,13 +34,13 @@ export type Summary = ReturnType<typeof summarize>
 
 /** Writes assignments.csv, assignments.json, head.safetensors, metrics.json and report.html. */
 export async function writeResults(results: RunResults): Promise<Summary> {
-  const { out, assignments, result } = results
+  const { out, assignments } = results
   const summary = summarize(results)
   const write = (name: string, data: string | Uint8Array): Promise<void> =>
     writeFileAtomic(join(out, name), data)
   await write('assignments.csv', assignmentsCsv(assignments))
   await write('assignments.json', assignmentsJson(assignments))
-  await write('head.safetensors', serializeHead(result.head, headMetadata(results)))
+  await write('head.safetensors', serializeHead(results))
   await write('metrics.json', `${JSON.stringify(summary, null, 2)}\n`)
   await write('report.html', renderReport(toReport(results)))
   return summary
@@ -86,6 +86,13 @@ function trainingSettings(settings: ClusterSettings) {
   return { k, seed, preset, views, noise, pairs, restarts, alpha, epochs, minSteps, lr }
 }
 
+function serializeHead(results: RunResults): Uint8Array {
+  const tensors = [...results.result.head].map(
+    ([name, { shape, data }]) => [name, { dtype: 'F32', shape, data }] as const,
+  )
+  return serializeSafetensors(Object.fromEntries(tensors), headMetadata(results))
+}
+
 function headMetadata({ model, settings, result }: RunResults): Record<string, string> {
   return {
     format: 'keeplight-head',
@@ -99,8 +106,10 @@ function headMetadata({ model, settings, result }: RunResults): Record<string, s
 
 function confusionOf({ labels, folder, result }: RunResults): ReportData['confusion'] {
   if (!labels) return undefined
-  const { classes } = folder
-  return { classes, counts: confusionMatrix(labels, result.assignments, classes.length, result.k) }
+  const size = { classes: folder.classes.length, clusters: result.k }
+  const { counts } = confusionMatrix(labels, result.assignments, size)
+  const rowOf = (i: number): number[] => [...counts.subarray(i * result.k, (i + 1) * result.k)]
+  return { classes: folder.classes, counts: folder.classes.map((_, i) => rowOf(i)) }
 }
 
 function toReport(results: RunResults): ReportData {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { open } from 'node:fs/promises'
-import { parentPort, workerData } from 'node:worker_threads'
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { preprocess } from '../model/preprocess.ts'
 import { prepareViews } from './augment.ts'
 import {
@@ -17,7 +17,10 @@ const port = parentPort
 if (!port) throw new Error('decodeWorker is a worker thread of decodeImages, not a program')
 const config = workerData as WorkerConfig
 
-port.on('message', async ({ id, path }: WorkerJob) => {
+port.on('message', (job: WorkerJob) => void answer(job, port))
+port.postMessage({ ready: true } satisfies WorkerReply)
+
+async function answer({ id, path }: WorkerJob, port: MessagePort): Promise<void> {
   try {
     const bytes = await readWhole(path)
     const { result, transfer } =
@@ -26,8 +29,7 @@ port.on('message', async ({ id, path }: WorkerJob) => {
   } catch (error) {
     port.postMessage({ id, error: decodeErrorMessage(error) } satisfies WorkerReply)
   }
-})
-port.postMessage({ ready: true } satisfies WorkerReply)
+}
 
 async function readWhole(path: string): Promise<Uint8Array> {
   const file = await open(path)

@@ -40,6 +40,7 @@ export const layoutParams = {
   batches: 'u32',
   heads: 'u32',
   tokens: 'u32',
+  headSize: 'u32',
   inBatch: 'u32',
   inToken: 'u32',
   inHead: 'u32',
@@ -68,6 +69,7 @@ export function packedLayout(size: AttentionSize, scale: number): AttentionParam
     batches,
     heads,
     tokens,
+    headSize,
     inBatch: tokens * 3 * width,
     inToken: 3 * width,
     inHead: headSize,
@@ -88,6 +90,7 @@ export function separateLayout(size: AttentionSize, scale: number): AttentionPar
     batches,
     heads,
     tokens,
+    headSize,
     inBatch: heads * head,
     inToken: headSize,
     inHead: head,
@@ -129,6 +132,9 @@ function bindings({ logSumExp }: AttentionOptions): Record<AttentionBinding, Bin
 const MASKED = '-1e30'
 
 const range = (count: number): number[] => Array.from({ length: count }, (_, index) => index)
+/** The item that the run-time index names. */
+const pick = (items: readonly string[], index: string): string =>
+  items.reduceRight((rest, item, i) => `select(${rest}, ${item}, ${index} == ${i}u)`)
 const lines = (items: readonly string[]): string => items.join('\n')
 
 /**
@@ -227,6 +233,26 @@ ${logSumExp ? '    lse[slice * params.tokens + query] = maximum + log(total);' :
 }
 
 /**
+ * Reduces as many registers as a subgroup has lanes: lane i of `names[0]` becomes the reduction of
+ * `names[i]` over all lanes. Much cheaper than a reduction each.
+ */
+function transposedReduction(
+  names: readonly string[],
+  op: (a: string, b: string) => string,
+): string {
+  const steps: string[] = []
+  for (let bit = 1; bit < names.length; bit *= 2) {
+    for (let i = 0; i < names.length; i += 2 * bit) {
+      const [a, b] = [names[i]!, names[i + bit]!]
+      const odd = `(lane & ${bit}u) != 0u`
+      const other = `subgroupShuffle(select(${b}, ${a}, ${odd}), lane ^ ${bit}u)`
+      steps.push(`    ${a} = ${op(`select(${a}, ${b}, ${odd})`, other)};`)
+    }
+  }
+  return lines(steps)
+}
+
+/**
  * Each workgroup is one subgroup of `lanes` and owns a block of queries. Scores have a key per lane
  * and broadcast Q; sums have four output dimensions per lane and broadcast P, which changes lanes
  * through workgroup memory. Past the last token, lanes repeat it: they compute and store what its
@@ -237,8 +263,8 @@ function subgroupKernel(
   lanes: 4 | 8,
 ): Kernel<AttentionBinding, AttentionParam> {
   const { headSize, causal, logSumExp } = options
-  const strips = range(Number(process.env.RS ?? 2))
-  const keyStrips = range(Number(process.env.KS ?? 4))
+  const strips = range(lanes === 8 ? 1 : 2)
+  const keyStrips = range(4)
   const queries = strips.length * lanes
   const keys = keyStrips.length * lanes
   const rows = range(queries)
@@ -249,8 +275,6 @@ function subgroupKernel(
     each((row) => `  ${keyStrips.map((s) => text(row, s)).join(' ')}`)
   const sums = (text: (row: number, c: number) => string): string =>
     each((row) => `  ${chunks.map((c) => text(row, c)).join(' ')}`)
-  const fold = (names: readonly string[], op: (a: string, b: string) => string): string =>
-    names.reduce(op)
   const broadcast = (name: string, row: number): string =>
     `subgroupBroadcast(${name}${Math.floor(row / lanes)}, ${row % lanes}u)`
   return defineKernel({
@@ -260,7 +284,6 @@ function subgroupKernel(
     features: ['subgroups'],
     workgroups: workgroups(queries),
     wgsl: /* wgsl */ `${linearIdWgsl}
-var<workgroup> probability: array<f32, ${queries * keys}>;
 @compute @workgroup_size(${lanes})
 fn main(
   @builtin(workgroup_id) id: vec3u,
@@ -269,15 +292,18 @@ fn main(
 ) {
 ${sliceWgsl(queries)}
   let last = params.tokens - 1u;
+  // Software drivers unroll a loop of known length, and then compile for many seconds.
+  let quads = params.headSize / 4u;
 ${lines(strips.map((s) => `  let q${s}Row = qBase + min(first + ${s * lanes}u + lane, last) * inToken;`))}
 ${lines(chunks.map((c) => `  let column${c} = min(${c * lanes}u + lane, ${quads - 1}u);`))}
-${each((r) => `  var max${r} = ${MASKED}; var total${r} = 0.0;`)}
+${lines(strips.map((s) => `  var max${s} = ${MASKED};`))}
+${each((r) => `  var total${r} = 0.0;`)}
 ${sums((r, c) => `var sum${r}_${c} = vec4f();`)}
   let end = ${causal ? `min(params.tokens, first + ${queries}u)` : 'params.tokens'};
   for (var base = 0u; base < end; base += ${keys}u) {
 ${lines(keyStrips.map((s) => `    let key${s} = base + ${s * lanes}u + lane; let k${s}Row = kBase + min(key${s}, last) * inToken;`))}
 ${grid((r, s) => `var s${r}_${s} = 0.0;`)}
-    for (var i = 0u; i < ${quads}u; i++) {
+    for (var i = 0u; i < quads; i++) {
 ${lines(keyStrips.map((s) => `      let k${s} = k[k${s}Row + i];`))}
 ${lines(strips.map((s) => `      let q${s} = q[q${s}Row + i];`))}
 ${each((r) => {
@@ -289,43 +315,53 @@ ${each((r) => {
 ${each((r) => {
   const seen = (s: number): string =>
     causal ? `key${s} <= min(first + ${r}u, last)` : `key${s} <= last`
-  return `    {
-${lines(keyStrips.map((s) => `      s${r}_${s} = select(${MASKED}, s${r}_${s} * params.scale, ${seen(s)});`))}
-      let higher = max(max${r}, subgroupMax(${fold(
-        keyStrips.map((s) => `s${r}_${s}`),
-        (a, b) => `max(${a}, ${b})`,
-      )}));
-      let keep = exp(max${r} - higher);
-      max${r} = higher;
-${lines(keyStrips.map((s) => `      let p${s} = select(0.0, exp(s${r}_${s} - higher), ${seen(s)}); probability[${r * keys + s * lanes}u + lane] = p${s};`))}
-      total${r} = total${r} * keep + ${keyStrips.map((s) => `p${s}`).join(' + ')};
-${lines(chunks.map((c) => `      sum${r}_${c} *= keep;`))}
-    }`
+  return lines([
+    ...keyStrips.map((s) => `    s${r}_${s} = select(${MASKED}, s${r}_${s} * params.scale, ${seen(s)});`),
+    `    var top${r} = ${keyStrips.map((s) => `s${r}_${s}`).reduce((a, b) => `max(${a}, ${b})`)};`,
+  ])
 })}
-    workgroupBarrier();
-    let held = min(end - base, ${keys}u);
-    for (var j = 0u; j < held; j++) {
-      let vRow = vBase + (base + j) * inToken;
-${lines(chunks.map((c) => `      let v${c} = v[vRow + column${c}];`))}
-${lines(strips.map((s) => `      let p${s} = probability[(${s * lanes}u + lane) * ${keys}u + j];`))}
-${each((r) => `      { let p = vec4f(${broadcast('p', r)}); ${chunks.map((c) => `sum${r}_${c} = fma(p, v${c}, sum${r}_${c});`).join(' ')} }`)}
+${lines(
+  strips.map((s) => {
+    const names = range(lanes).map((i) => `top${s * lanes + i}`)
+    return `${transposedReduction(names, (a, b) => `max(${a}, ${b})`)}
+    let higher${s} = max(max${s}, ${names[0]!});
+    let keep${s} = exp(max${s} - higher${s});
+    max${s} = higher${s};`
+  }),
+)}
+${each((r) => `    let m${r} = ${broadcast('max', r)}; { let keep = ${broadcast('keep', r)}; total${r} *= keep; ${chunks.map((c) => `sum${r}_${c} *= keep;`).join(' ')} }`)}
+    let blockEnd = min(base + ${keys}u, end);
+    for (var start = base; start < blockEnd; start += ${lanes}u) {
+      let strip = (start - base) / ${lanes}u;
+${each((r) => {
+  const score = pick(
+    keyStrips.map((s) => `s${r}_${s}`),
+    'strip',
+  )
+  return `      let p${r} = exp(${score} - m${r}); total${r} += p${r};`
+})}
+      let held = min(blockEnd - start, ${lanes}u);
+      for (var j = 0u; j < held; j++) {
+        let vRow = vBase + (start + j) * inToken;
+${lines(chunks.map((c) => `        let v${c} = v[vRow + column${c}];`))}
+${each((r) => `        { let p = vec4f(subgroupShuffle(p${r}, j)); ${chunks.map((c) => `sum${r}_${c} = fma(p, v${c}, sum${r}_${c});`).join(' ')} }`)}
+      }
     }
-    workgroupBarrier();
   }
-${each((r) => `  { let total = subgroupAdd(total${r}); let inverse = 1.0 / total; let row = min(first + ${r}u, last); ${logSumExp ? `max${r} += log(total);` : ''} ${chunks.map((c) => `out[outBase + row * outToken + column${c}] = sum${r}_${c} * inverse;`).join(' ')} }`)}
-${
-  logSumExp
-    ? lines(
-        strips.map((s) => {
-          const mine = range(lanes).reduce(
-            (value, i) => `select(${value}, max${s * lanes + i}, lane == ${i}u)`,
-            '0.0',
-          )
-          return `  lse[slice * params.tokens + min(first + ${s * lanes}u + lane, last)] = ${mine};`
-        }),
-      )
-    : ''
-}
+${lines(
+  strips.map((s) => {
+    const names = range(lanes).map((i) => `total${s * lanes + i}`)
+    return `${transposedReduction(names, (a, b) => `${a} + ${b}`)}
+  let inverse${s} = 1.0 / ${names[0]!};
+${logSumExp ? `  lse[slice * params.tokens + min(first + ${s * lanes}u + lane, last)] = max${s} + log(${names[0]!});` : ''}`
+  }),
+)}
+${each((r) => `  { let inverse = ${broadcast('inverse', r)}; ${chunks.map((c) => `sum${r}_${c} *= inverse;`).join(' ')} }`)}
+  let stored = min(${queries}u, params.tokens - first);
+  for (var r = 0u; r < stored; r++) {
+    let outRow = outBase + (first + r) * outToken;
+${lines(chunks.map((c) => `    out[outRow + column${c}] = ${pick(rows.map((r) => `sum${r}_${c}`), 'r')};`))}
+  }
 }
 `,
   })

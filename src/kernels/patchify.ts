@@ -2,22 +2,23 @@ import { defineKernel, linearIdWgsl, linearWorkgroups, read, readWrite } from '.
 
 const GROUP = 64
 
+// `patch` is a reserved word of WGSL.
 const params = {
   batch: 'u32',
   channels: 'u32',
   height: 'u32',
   width: 'u32',
-  patch: 'u32',
+  side: 'u32',
 } as const
 
 type Sizes = Readonly<Record<keyof typeof params, number>>
 
-const workgroups = ({ batch, channels, height, width, patch }: Sizes) =>
-  linearWorkgroups((batch * channels * height * width) / patch, GROUP)
+const workgroups = ({ batch, channels, height, width, side }: Sizes) =>
+  linearWorkgroups((batch * channels * height * width) / side, GROUP)
 
 /**
- * A thread moves one line of one patch, `patch` elements: `image` is the place of its first element
- * in x [batch, channels, height, width], `line` in patches [batch, n, channels · patch · patch],
+ * A thread moves one line of one patch, `side` elements: `image` is the place of its first element
+ * in x [batch, channels, height, width], `line` in patches [batch, n, channels · side²],
  * whose elements are ordered (channel, y, x).
  */
 const main = (move: string): string => /* wgsl */ `
@@ -29,7 +30,7 @@ fn main(
   @builtin(local_invocation_index) thread: u32,
 ) {
   let i = linearWorkgroup(id, count) * ${GROUP}u + thread;
-  let size = params.patch;
+  let size = params.side;
   let across = params.width / size;
   let down = params.height / size;
   if (i >= params.batch * params.channels * params.height * across) { return; }
@@ -45,7 +46,7 @@ fn main(
 }
 `
 
-/** x [batch, channels, height, width] → out [batch, (height/patch)(width/patch), channels·patch·patch]. */
+/** x [batch, channels, height, width] → out [batch, (height/side)(width/side), channels·side²]. */
 export const patchifyKernel = defineKernel({
   label: 'patchify',
   bindings: { x: read('f32'), out: readWrite('f32') },

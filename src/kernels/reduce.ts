@@ -1,4 +1,12 @@
-import { defineKernel, linearIdWgsl, linearWorkgroups, read, readWrite } from './kernel.ts'
+import {
+  defineKernel,
+  kernelFamily,
+  linearIdWgsl,
+  linearWorkgroups,
+  read,
+  readWrite,
+} from './kernel.ts'
+import { eachInRow, rowKernelWgsl, rowWorkgroups, type Lanes } from './rows.ts'
 
 /** Threads of a workgroup that reduces together; part of the result's rounding, so fixed. */
 const GROUP = 64
@@ -40,12 +48,33 @@ fn main(
 `,
 })
 
-/** Sums over the columns of x [rows, columns] → out [rows], times `scale`; one workgroup a row. */
-export const sumColumnsKernel = defineKernel({
-  label: 'sumColumns',
+/** Sums over the columns of x [rows, columns] → out [rows], times `scale`. */
+export const sumColumnsKernel = kernelFamily(({ lanes }: { readonly lanes: Lanes }) =>
+  defineKernel({
+    label: `sumColumns.${lanes}`,
+    bindings: { x: read('f32'), out: readWrite('f32') },
+    params: { rows: 'u32', columns: 'u32', scale: 'f32' },
+    workgroups: rowWorkgroups(lanes),
+    wgsl: rowKernelWgsl(
+      lanes,
+      /* wgsl */ `
+  var sum = 0.0;
+  ${eachInRow(lanes, 'sum += x[i];')}
+  let total = sumOverRow(sum, lane);
+  if (lane == 0u) { out[row] = total * params.scale; }`,
+    ),
+  }),
+)
+
+/** Elements that one workgroup of {@link sumChunksKernel} adds up. */
+export const SUM_CHUNK = 4096
+
+/** out [⌈size / SUM_CHUNK⌉]: sums of consecutive chunks of x [size], times `scale`. */
+export const sumChunksKernel = defineKernel({
+  label: 'sumChunks',
   bindings: { x: read('f32'), out: readWrite('f32') },
-  params: { rows: 'u32', columns: 'u32', scale: 'f32' },
-  workgroups: ({ rows }) => linearWorkgroups(rows, 1),
+  params: { size: 'u32', scale: 'f32' },
+  workgroups: ({ size }) => linearWorkgroups(size, SUM_CHUNK),
   wgsl: /* wgsl */ `
 ${linearIdWgsl}
 var<workgroup> partial: array<f32, ${GROUP}>;
@@ -55,18 +84,42 @@ fn main(
   @builtin(num_workgroups) count: vec3u,
   @builtin(local_invocation_index) thread: u32,
 ) {
-  let row = linearWorkgroup(id, count);
-  if (row >= params.rows) { return; }
+  let chunk = linearWorkgroup(id, count);
+  let start = chunk * ${SUM_CHUNK}u;
+  if (start >= params.size) { return; }
+  let end = min(start + ${SUM_CHUNK}u, params.size);
   var sum = 0.0;
-  for (var column = thread; column < params.columns; column += ${GROUP}u) {
-    sum += x[row * params.columns + column];
-  }
+  for (var i = start + thread; i < end; i += ${GROUP}u) { sum += x[i]; }
   partial[thread] = sum;
   for (var half = ${GROUP / 2}u; half > 0u; half /= 2u) {
     workgroupBarrier();
     if (thread < half) { partial[thread] += partial[thread + half]; }
   }
-  if (thread == 0u) { out[row] = partial[0] * params.scale; }
+  if (thread == 0u) { out[chunk] = partial[0] * params.scale; }
+}
+`,
+})
+
+/**
+ * dX[i] = scale · dOut[(i / inner) mod period], the gradient of every sum: over all of x (period 1),
+ * over columns (inner = columns, period = rows) or over rows (inner 1, period = columns).
+ */
+export const sumBackwardKernel = defineKernel({
+  label: 'sum.backward',
+  bindings: { dOut: read('f32'), dX: readWrite('f32') },
+  params: { size: 'u32', inner: 'u32', period: 'u32', scale: 'f32' },
+  workgroups: ({ size }) => linearWorkgroups(size, GROUP),
+  wgsl: /* wgsl */ `
+${linearIdWgsl}
+@compute @workgroup_size(${GROUP})
+fn main(
+  @builtin(workgroup_id) id: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let i = linearWorkgroup(id, count) * ${GROUP}u + thread;
+  if (i >= params.size) { return; }
+  dX[i] = params.scale * dOut[(i / params.inner) % params.period];
 }
 `,
 })

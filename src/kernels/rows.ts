@@ -11,19 +11,17 @@ const GROUP = 64
 /** Threads that share a row. */
 export type Lanes = 1 | typeof GROUP
 
-/** Longest row that a single thread takes on any adapter. */
+/** Longest row that a single thread takes on a GPU. */
 const SHORT_ROW = 16
 /** The same on a software adapter; past it, one running sum would round too coarsely. */
 const SHORT_ROW_SOFTWARE = 1024
 
 /**
- * Threads per row that suit a problem. A software adapter pays for barriers and for shared memory
- * what it pays for storage, so with enough rows to go round it takes long ones by single threads too.
+ * Threads per row that suit an adapter. A software one runs a barrier as a switch between
+ * coroutines, so that a reduction over a workgroup costs it ten to twenty times the row itself.
  */
-export function rowLanes(rows: number, columns: number, software: boolean): Lanes {
-  const alone = columns <= SHORT_ROW || (software && rows >= GROUP && columns <= SHORT_ROW_SOFTWARE)
-  return alone ? 1 : GROUP
-}
+export const rowLanes = (columns: number, software: boolean): Lanes =>
+  columns <= (software ? SHORT_ROW_SOFTWARE : SHORT_ROW) ? 1 : GROUP
 
 /** Workgroups of {@link rowKernelWgsl}. */
 export const rowWorkgroups = (lanes: Lanes): ((params: { rows: number }) => Workgroups) => {

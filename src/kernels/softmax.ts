@@ -7,7 +7,8 @@ export interface SoftmaxOptions {
   readonly lanes: Lanes
 }
 
-const name = ({ log, lanes }: SoftmaxOptions): string => `${log ? 'logSoftmax' : 'softmax'}.${lanes}`
+const name = ({ log, lanes }: SoftmaxOptions): string =>
+  `${log ? 'logSoftmax' : 'softmax'}.${lanes}`
 
 /**
  * softmax or log-softmax of each row of x [rows, columns] → out, with the row's maximum taken off

@@ -78,6 +78,7 @@ export const hasLoneSurrogate = (text: string) => /\p{Surrogate}/u.test(text)
  * @returns the byte count, or what is wrong with the shape
  */
 export function byteCount(dtype: SafetensorsDtype, shape: readonly number[]): number | string {
+  if (shape.length > MAX_DIMENSIONS) return `${shape.length} dimensions, over ${MAX_DIMENSIONS}`
   let elements = 1
   for (const size of shape) {
     if (!isCount(size)) return `shape ${show(shape)} needs sizes from 0 to 2^53-1`
@@ -107,10 +108,7 @@ function checkHeaderText(text: string): void {
     if (isSpace(character) || character === COLON) continue
     if (isDigit(character)) {
       while (isDigit(text.charCodeAt(i + 1))) i++
-      const next = text.charCodeAt(i + 1)
-      if (isSpace(next) || next === COMMA || next === CLOSE_BRACKET || i + 1 >= text.length)
-        continue
-      if (next !== CLOSE_BRACE) throw malformed(`${where()} ${notPlain(text, i)}`)
+      if (!endsNumber(text.charCodeAt(i + 1))) throw malformed(`${where()} ${notPlain(text, i)}`)
     } else if (character === OPEN_BRACE || character === OPEN_BRACKET) {
       // The header, a tensor's description, its shape: nothing nests deeper than three.
       if (++depth > 3) throw malformed(`${where()} nests deeper than a tensor description`)
@@ -157,6 +155,14 @@ const isDigit = (character: number) => character >= 0x30 && character <= 0x39
 
 const isSpace = (character: number) =>
   character === 0x20 || character === 0x0a || character === 0x0d || character === 0x09
+
+/** What may follow the digits of a number; NaN stands for the end of the text. */
+const endsNumber = (character: number) =>
+  isSpace(character) ||
+  character === COMMA ||
+  character === CLOSE_BRACKET ||
+  character === CLOSE_BRACE ||
+  Number.isNaN(character)
 
 /** The word at or around position `at`, as part of a message. */
 function notPlain(text: string, at: number): string {

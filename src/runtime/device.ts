@@ -171,9 +171,11 @@ export class Device {
   }
 
   /** A tensor with the given values. While a plan is recorded it is one of the plan's constants. */
-  tensor<D extends Dtype = 'f32'>(data: ArrayOf<D>, shape: Shape, dtype?: D): Tensor<D>
-  tensor(data: TensorArray, shape: Shape, dtype: Dtype = dtypeOf(data)): Tensor {
-    const tensor = this.#allocate(shape, dtype, 'tensor', this.recording)
+  tensor(data: Float32Array, shape: Shape): Tensor<'f32'>
+  tensor(data: Uint32Array, shape: Shape): Tensor<'u32'>
+  tensor(data: Int32Array, shape: Shape): Tensor<'i32'>
+  tensor(data: TensorArray, shape: Shape): Tensor {
+    const tensor = this.#allocate(shape, dtypeOf(data), 'tensor', this.recording)
     this.#upload(tensor, data)
     return tensor
   }

@@ -10,6 +10,5 @@ export interface Rows {
 /** A tensor as a matrix whose rows run along its last dimension, and how kernels should share them. */
 export function rowsOf({ size, shape, device }: Tensor): Rows {
   const columns = shape.at(-1) ?? 1
-  const rows = size / columns
-  return { rows, columns, lanes: rowLanes(rows, columns, device.adapter.software) }
+  return { rows: size / columns, columns, lanes: rowLanes(columns, device.adapter.software) }
 }

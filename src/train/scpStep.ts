@@ -43,7 +43,7 @@ export class TrainingState {
     }
     this.schedule = keep(device.tensor(adamTable(learningRates, options), [steps, 4]))
     this.trace = keep(device.tensor(new Float32Array(steps * 5), [steps, 5]))
-    this.step = keep(device.tensor(new Uint32Array(2), [2], 'u32'))
+    this.step = keep(device.tensor(new Uint32Array(2), [2]))
   }
 
   get steps(): number {

@@ -65,7 +65,7 @@ describeGolden('SCP training runs', () => {
         return order[start + (i % batch)]! + (i < batch ? 0 : n)
       })
     }
-    const index = device().tensor(indexOf(0), [2 * batch], 'u32')
+    const index = device().tensor(indexOf(0), [2 * batch])
 
     // First-step gradients by name. Running statistics move, so they are put back.
     scope(() => {

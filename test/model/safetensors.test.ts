@@ -226,6 +226,12 @@ describe('writer', () => {
       /"w": shape \[1.5\] needs sizes/,
     ],
     [
+      'more dimensions than are read',
+      { w: { dtype: 'U8', shape: new Array<number>(129).fill(1), data: new Uint8Array(1) } },
+      undefined,
+      /"w": 129 dimensions, over 128/,
+    ],
+    [
       'part of a byte',
       { w: { dtype: 'F4', shape: [1, 3], data: new Uint8Array(2) } },
       undefined,

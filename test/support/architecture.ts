@@ -94,7 +94,7 @@ function layerOf(path: string): string | undefined {
 function relativeProblem(path: string, specifier: string, sources: Sources): string | undefined {
   const target = resolve(path, specifier)
   const from = layerOf(path)
-  if (from === 'web' && isAsset(specifier)) return undefined
+  if ((from === 'web' || mayUseNode(path)) && isAsset(specifier)) return undefined
   if (!sources.has(target)) return `there is no ${target} (a specifier ends in .ts)`
   const to = layerOf(target)
   if (from === undefined || to === undefined) return undefined
@@ -152,7 +152,7 @@ function resolve(path: string, specifier: string): string {
   return posix.join(posix.dirname(path), specifier)
 }
 
-/** A style sheet, a picture, or a weight file of which Vite gives the address. */
+/** No code: a style sheet, a picture, a JSON file, or a weight file of which Vite gives the address. */
 function isAsset(specifier: string): boolean {
   return /\?url$|\.(css|svg|png|json)$/.test(specifier)
 }

@@ -22,7 +22,7 @@ export async function runKernel<B extends string, P extends string>(
 ): Promise<Record<string, Float32Array>> {
   const tensors: Record<string, Tensor> = {}
   for (const [name, { data, shape }] of Object.entries(inputs)) {
-    tensors[name] = device.tensor(data as Float32Array<ArrayBuffer>, shape)
+    tensors[name] = device.tensor(data, shape)
   }
   for (const [name, shape] of Object.entries(outputs)) {
     tensors[name] = device.tensor(new Float32Array(sizeOf(shape)).fill(NaN), shape)

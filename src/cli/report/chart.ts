@@ -1,8 +1,8 @@
 import { markup, type Html } from './html.ts'
 
-const width = 320
-const height = 150
-const margin = { left: 46, right: 10, top: 12, bottom: 24 }
+const width = 250
+const height = 130
+const margin = { left: 38, right: 10, top: 12, bottom: 24 }
 const maximumPoints = 240
 
 /** A line chart as inline SVG: one series over steps, coloured and sized by the style sheet. */

@@ -7,5 +7,5 @@ export function count(value: number, noun: string): string {
 export function percent(value: number): string {
   // 99.96 % must not read as certainty.
   const shown = value < 1 ? Math.min(99.9, value * 100) : 100
-  return `${shown.toFixed(1)} %`
+  return `${shown.toFixed(1)}\u00a0%`
 }

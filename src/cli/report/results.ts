@@ -79,7 +79,7 @@ export function confusionSection({ confusion, clusters }: ReportData): Html | un
     .sort((a, b) => argmax(strongest[a]) - argmax(strongest[b]) || a - b)
   return markup`${heading}
     <p class="soft">Images of each class (row) in each cluster (column).</p>
-    <div class="scroll" tabindex="0" role="region" aria-label="Classes and clusters">
+    <div class="scroll fit" tabindex="0" role="region" aria-label="Classes and clusters">
       <table class="matrix">
         <thead>
           <tr>
@@ -152,7 +152,7 @@ export function brokenSection({ broken }: ReportData): Html | undefined {
       <thead>
         <tr>
           <th scope="col">file</th>
-          <th scope="col">reason</th>
+          <th scope="col" class="text">reason</th>
         </tr>
       </thead>
       <tbody>

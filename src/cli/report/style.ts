@@ -35,7 +35,7 @@ p { margin: .3rem 0; }
 .figures dt { font-size: .82rem; color: var(--soft); }
 .figures dd { margin: 0; font-size: 1.65rem; font-weight: 650; letter-spacing: -.02em; font-variant-numeric: tabular-nums; }
 .figures .warn dd { color: var(--warn); }
-.overview { display: grid; grid-template-columns: repeat(auto-fill, minmax(9.5rem, 1fr)); gap: .9rem; margin: 1rem 0 0; padding: 0; list-style: none; }
+.overview { display: grid; grid-template-columns: repeat(auto-fill, minmax(11.5rem, 1fr)); gap: .9rem; margin: 1rem 0 0; padding: 0; list-style: none; }
 .overview a { display: block; height: 100%; overflow: hidden; color: inherit; text-decoration: none; background: var(--card); border: 1px solid var(--line); border-radius: 12px; box-shadow: var(--shadow); transition: border-color .15s, transform .15s; }
 .overview a:hover { border-color: var(--accent); transform: translateY(-2px); }
 @media (prefers-reduced-motion: reduce) { .overview a, .overview a:hover { transition: none; transform: none; } }
@@ -56,10 +56,11 @@ p { margin: .3rem 0; }
 .sheet .p { position: absolute; right: 4px; bottom: 4px; padding: 0 .36rem; border-radius: 99px; font-size: .7rem; line-height: 1.45; color: #fff; background: rgb(0 0 0 / .58); font-variant-numeric: tabular-nums; }
 .sheet li.other::after { content: ""; position: absolute; inset: 0; border: 3px solid var(--warn); border-radius: 7px; pointer-events: none; }
 .scroll { overflow-x: auto; margin-top: .8rem; border: 1px solid var(--line); border-radius: 12px; background: var(--card); box-shadow: var(--shadow); }
+.scroll.fit { width: fit-content; max-width: 100%; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .5rem .9rem; text-align: right; border-top: 1px solid var(--line); white-space: nowrap; }
 thead th { border-top: 0; font-size: .82rem; font-weight: 600; color: var(--soft); }
-th:first-child, td:first-child, td.text { text-align: left; }
+th:first-child, td:first-child, td.text, th.text { text-align: left; }
 td.text { white-space: normal; overflow-wrap: anywhere; }
 tbody th { font-weight: 500; }
 tr.best { background: var(--accent-soft); }
@@ -76,7 +77,7 @@ ${Array.from({ length: 10 }, (_, i) => `.h${i + 1} { background: rgb(var(--heat)
 .chart figcaption { display: flex; justify-content: space-between; font-size: .88rem; color: var(--soft); }
 .chart b { color: var(--ink); font-variant-numeric: tabular-nums; }
 .chart svg { display: block; width: 100%; height: auto; }
-.chart text { fill: var(--soft); font-size: 10.5px; font-variant-numeric: tabular-nums; }
+.chart text { fill: var(--soft); font-size: 10px; font-variant-numeric: tabular-nums; }
 .chart .grid { stroke: var(--line); stroke-width: 1; }
 .chart .line { fill: none; stroke: var(--accent); stroke-width: 2; stroke-linejoin: round; }
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: 0 2.5rem; }
@@ -86,6 +87,7 @@ ${Array.from({ length: 10 }, (_, i) => `.h${i + 1} { background: rgb(var(--heat)
 details summary { cursor: pointer; margin-top: .8rem; color: var(--soft); }
 footer { margin-top: 4rem; padding-top: 1rem; border-top: 1px solid var(--line); font-size: .88rem; color: var(--soft); }
 @media (max-width: 40rem) {
+  .overview { grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); }
   .sheet li { height: 84px; }
   .figures div { flex-basis: 40%; }
   th, td { padding: .45rem .6rem; }

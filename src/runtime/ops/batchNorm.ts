@@ -42,9 +42,11 @@ function check(op: string, { x, weight, bias }: Inputs, running: Tensor): [numbe
 }
 
 /** The three gradient outputs; those that nobody wants still need a place to be written. */
-function gradientOutputs(
-  { saved, wants, output }: BackwardContext<Inputs, Attributes, Saved>,
-): Record<'x' | 'weight' | 'bias', Tensor<'f32'>> {
+function gradientOutputs({
+  saved,
+  wants,
+  output,
+}: BackwardContext<Inputs, Attributes, Saved>): Record<'x' | 'weight' | 'bias', Tensor<'f32'>> {
   const place = (name: 'x' | 'weight' | 'bias'): Tensor<'f32'> =>
     wants(name) ? output(name) : saved.x.device.empty(saved[name].shape)
   return { x: place('x'), weight: place('weight'), bias: place('bias') }

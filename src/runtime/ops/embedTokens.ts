@@ -42,7 +42,7 @@ const embedTokensOp: Op<Inputs, undefined, undefined> = {
     // dPositions = Σ dOut over the batch, and its first row is the class token's gradient.
     const flat = dOut.view([batch, tokens * dimension])
     const dPositions = wants('positions') ? output('positions') : device.empty([tokens, dimension])
-    sumRows(flat, dPositions.view([tokens * dimension]))
+    sumRows(flat, dPositions)
     flat.dispose()
     const dClassToken = wants('classToken') ? output('classToken') : null
     if (dClassToken) {

@@ -11,7 +11,11 @@ interface Inputs extends Record<string, Tensor | undefined> {
 const gatherRowsOp: Op<Inputs, { shape: Shape }, { index: Tensor<'u32'> }> = {
   name: 'gatherRows',
   forward({ x, index }) {
-    expect(x.shape.length === 2, 'gatherRows', () => `x is ${x.toString()}, expected [rows, columns]`)
+    expect(
+      x.shape.length === 2,
+      'gatherRows',
+      () => `x is ${x.toString()}, expected [rows, columns]`,
+    )
     expect(index.shape.length === 1 && index.dtype === 'u32', 'gatherRows', () => {
       return `index is ${index.toString()}, expected u32[count]`
     })

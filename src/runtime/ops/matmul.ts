@@ -169,5 +169,9 @@ export function linear(
   // The gradient of an activation needs its input, which the fused kernel never stores.
   const z = apply(linearOp, { x, weight, bias, residual: undefined }, { activation: 'none' })
   const y = activate(z, activation)
-  return residual ? add(y, residual) : y
+  z.dispose()
+  if (!residual) return y
+  const out = add(y, residual)
+  y.dispose()
+  return out
 }

@@ -13,7 +13,7 @@ interface Attributes {
 /** Parameters of both kernels from the shape of the images. */
 function sizesOf(shape: Shape, patch: number) {
   const [batch, channels, height, width] = shape as [number, number, number, number]
-  return { batch, channels, height, width, patch }
+  return { batch, channels, height, width, side: patch }
 }
 
 const patchifyOp: Op<{ x: Tensor<'f32'> }, Attributes, undefined> = {

@@ -1,0 +1,150 @@
+import { defineKernel, linearIdWgsl, linearWorkgroups, read, readWrite } from './kernel.ts'
+import { permute, permuteWgsl } from './permutation.ts'
+import { philox, philoxWgsl } from './random.ts'
+
+const GROUP = 64
+
+/** Fourth counter word of each use of the generator, so that no two draws share a block. */
+const ORDER = 1
+const CHOICE = 2
+const NOISE = 3
+
+/**
+ * Standard normal from 24 random bits by the inverse error function, as Giles' single-precision
+ * polynomials give it ("Approximating the erfinv function", GPU Computing Gems 2, 2010).
+ */
+const normalWgsl = /* wgsl */ `
+fn normalFloat(bits: u32) -> f32 {
+  let x = (f32(bits >> 8u) + 0.5) * 0x1p-23 - 1.0;
+  var w = -log((1.0 - x) * (1.0 + x));
+  var p: f32;
+  if (w < 5.0) {
+    w -= 2.5;
+    p = 2.81022636e-08;
+    p = 3.43273939e-07 + p * w;
+    p = -3.5233877e-06 + p * w;
+    p = -4.39150654e-06 + p * w;
+    p = 0.00021858087 + p * w;
+    p = -0.00125372503 + p * w;
+    p = -0.00417768164 + p * w;
+    p = 0.246640727 + p * w;
+    p = 1.50140941 + p * w;
+  } else {
+    w = sqrt(w) - 3.0;
+    p = -0.000200214257;
+    p = 0.000100950558 + p * w;
+    p = 0.00134934322 + p * w;
+    p = -0.00367342844 + p * w;
+    p = 0.00573950773 + p * w;
+    p = -0.0076224613 + p * w;
+    p = 0.00943887047 + p * w;
+    p = 1.00167406 + p * w;
+    p = 2.83297682 + p * w;
+  }
+  return 1.4142135623730951 * p * x;
+}
+`
+
+/**
+ * Draws the batch of a training step on the GPU: row i < B of `out` [2B, D] is a random view of the
+ * image that the epoch's permutation puts at this place, row B + i a random view of one of its
+ * `neighbours`; Gaussian noise is added to both.
+ *
+ * `store` holds rows `firstRow` … `firstRow + rows` of the views, row v·N + i being view v of image
+ * i; a collection larger than one binding is drawn by one dispatch per chunk, each writing the rows
+ * it holds. `state` is [step, seed].
+ */
+export const sampleBatchKernel = defineKernel({
+  label: 'sampleBatch',
+  bindings: {
+    store: read('f32'),
+    neighbours: read('u32'),
+    state: read('u32'),
+    out: readWrite('f32'),
+  },
+  params: {
+    batch: 'u32',
+    count: 'u32',
+    views: 'u32',
+    /** Neighbours of every image; 0: the image itself is on both sides. */
+    pairs: 'u32',
+    dimension: 'u32',
+    stepsPerEpoch: 'u32',
+    firstRow: 'u32',
+    rows: 'u32',
+    /** Standard deviation of the noise, absolute. */
+    noise: 'f32',
+  },
+  workgroups: ({ batch }) => linearWorkgroups(2 * batch, 1),
+  wgsl: /* wgsl */ `
+${linearIdWgsl}
+${philoxWgsl}
+${permuteWgsl}
+${normalWgsl}
+@compute @workgroup_size(${GROUP})
+fn main(
+  @builtin(workgroup_id) id: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let row = linearWorkgroup(id, count);
+  if (row >= 2u * params.batch) { return; }
+  let step = state[0];
+  let key = vec2u(state[1], 0u);
+  let place = row % params.batch;
+  let epoch = step / params.stepsPerEpoch;
+  let order = philox(vec4u(epoch, 0u, 0u, ${ORDER}u), key).xy;
+  var image = permute(step % params.stepsPerEpoch * params.batch + place, params.count, order);
+  let choice = philox(vec4u(place, step, 0u, ${CHOICE}u), key);
+  var view = mulHigh(choice.x, params.views);
+  if (row >= params.batch) {
+    view = mulHigh(choice.y, params.views);
+    if (params.pairs > 0u) { image = neighbours[image * params.pairs + mulHigh(choice.z, params.pairs)]; }
+  }
+  let source = view * params.count + image;
+  if (source < params.firstRow || source >= params.firstRow + params.rows) { return; }
+  let start = (source - params.firstRow) * params.dimension;
+  for (var quad = thread; quad * 4u < params.dimension; quad += ${GROUP}u) {
+    let bits = philox(vec4u(row, quad, step, ${NOISE}u), key);
+    for (var j = 0u; j < min(4u, params.dimension - quad * 4u); j++) {
+      let d = quad * 4u + j;
+      out[row * params.dimension + d] = store[start + d] + params.noise * normalFloat(bits[j]);
+    }
+  }
+}
+`,
+})
+
+export interface Draw {
+  readonly image: number
+  readonly view: number
+}
+
+/** TypeScript twin of the draws of {@link sampleBatchKernel}: image and view of one row of a step. */
+export function drawRow(
+  row: number,
+  step: number,
+  seed: number,
+  settings: {
+    readonly batch: number
+    readonly count: number
+    readonly views: number
+    readonly stepsPerEpoch: number
+    /** [N, pairs], empty when both sides show the same image. */
+    readonly neighbours: Uint32Array
+  },
+): Draw {
+  const { batch, count, views, stepsPerEpoch, neighbours } = settings
+  const key = [seed >>> 0, 0] as const
+  const place = row % batch
+  const [k0, k1] = philox([Math.floor(step / stepsPerEpoch), 0, 0, ORDER], key)
+  const image = permute((step % stepsPerEpoch) * batch + place, count, [k0, k1])
+  const choice = philox([place, step, 0, CHOICE], key)
+  const pick = (bits: number, n: number): number => Math.floor((bits * n) / 2 ** 32)
+  if (row < batch) return { image, view: pick(choice[0], views) }
+  const pairs = neighbours.length / count
+  return {
+    image: pairs > 0 ? neighbours[image * pairs + pick(choice[2], pairs)]! : image,
+    view: pick(choice[1], views),
+  }
+}

@@ -1,0 +1,51 @@
+import type { Activation } from '../../kernels/activations.ts'
+import type { PreprocessConfig } from '../preprocess.ts'
+
+/** Families whose encoders are the same vision transformer up to this config. */
+export type Family = 'clip' | 'dino'
+
+export interface VitConfig {
+  readonly family: Family
+  /** Side of the square input that the position table was made for, in pixels. */
+  readonly imageSize: number
+  readonly patchSize: number
+  /** Width of a token. */
+  readonly hiddenSize: number
+  readonly layers: number
+  readonly heads: number
+  readonly mlpSize: number
+  readonly activation: Activation
+  readonly layerNormEps: number
+  /** LayerNorm on all tokens before the first block (CLIP). */
+  readonly preNorm: boolean
+  /** Size of the projected feature (CLIP), or undefined when the feature is the normed class token. */
+  readonly projection: number | undefined
+}
+
+/** What the weights' names and shapes do not tell. */
+export const familyDefaults: Readonly<
+  Record<Family, Pick<VitConfig, 'activation' | 'layerNormEps' | 'preNorm'>>
+> = {
+  clip: { activation: 'quickGelu', layerNormEps: 1e-5, preNorm: true },
+  dino: { activation: 'gelu', layerNormEps: 1e-6, preNorm: false },
+}
+
+/** Size of the feature of one image. */
+export const featureSize = ({ projection, hiddenSize }: VitConfig): number => projection ?? hiddenSize
+
+const statistics = {
+  clip: {
+    mean: [0.48145466, 0.4578275, 0.40821073],
+    std: [0.26862954, 0.26130258, 0.27577711],
+  },
+  dino: { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
+} as const
+
+/**
+ * How a family's authors prepared pictures: CLIP resizes the shortest edge to the input's size, DINO
+ * to 8/7 of it (256 for 224) and crops the centre. Both bicubic.
+ */
+export function familyPreprocess(family: Family, imageSize: number): PreprocessConfig {
+  const resize = family === 'clip' ? imageSize : Math.round((imageSize * 256) / 224)
+  return { size: imageSize, resize, ...statistics[family] }
+}

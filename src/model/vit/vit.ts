@@ -1,0 +1,177 @@
+import type { Device } from '../../runtime/device.ts'
+import { attentionPacked } from '../../runtime/ops/attention.ts'
+import { embedTokens } from '../../runtime/ops/embedTokens.ts'
+import { gatherRows } from '../../runtime/ops/gatherRows.ts'
+import { layerNorm } from '../../runtime/ops/layerNorm.ts'
+import { linear } from '../../runtime/ops/matmul.ts'
+import { patchEmbed } from '../../runtime/ops/patchEmbed.ts'
+import { expect, type Shape } from '../../runtime/shape.ts'
+import { keep, scope, type Tensor } from '../../runtime/tensor.ts'
+import type { VitConfig } from './config.ts'
+import type { BlockWeights, LinearWeights, NormWeights, VitWeights } from './names.ts'
+import { interpolatePositions } from './positions.ts'
+
+interface Affine {
+  readonly weight: Tensor<'f32'>
+  readonly bias: Tensor<'f32'>
+}
+
+type Block = { readonly [K in keyof BlockWeights]: Affine }
+
+export interface VitOutput {
+  /** [B, D or E]: the class token, normed, and projected for CLIP. */
+  readonly feature: Tensor<'f32'>
+  /** [B, n + 1, D]: the last block's output, before the final norm. */
+  readonly tokens: Tensor<'f32'>
+  /** Input of every block, then the last one's output, when asked for. */
+  readonly hiddenStates: readonly Tensor<'f32'>[]
+}
+
+/**
+ * The vision transformer of Dosovitskiy et al. 2021 with pre-norm blocks, x += attention(norm(x)),
+ * x += mlp(norm(x)): one forward for CLIP and DINO, which differ in {@link VitConfig} alone.
+ *
+ * Seven dispatches a block: norm, qkv, attention, projection with residual, norm, first and second
+ * MLP layer with activation and residual fused.
+ */
+export class VisionTransformer {
+  readonly config: VitConfig
+  readonly #device: Device
+  readonly #patch: { weight: Tensor<'f32'>; bias: Tensor<'f32'> | undefined }
+  readonly #classToken: Tensor<'f32'>
+  readonly #positionTable: Float32Array
+  readonly #positions = new Map<string, Tensor<'f32'>>()
+  readonly #preNorm: Affine | undefined
+  readonly #blocks: readonly Block[]
+  readonly #finalNorm: Affine
+  readonly #projection: Tensor<'f32'> | undefined
+  readonly #owned: Tensor[] = []
+
+  constructor(device: Device, config: VitConfig, weights: VitWeights) {
+    this.config = config
+    this.#device = device
+    const { hiddenSize: d, mlpSize, patchSize, projection } = config
+    const upload = (data: Float32Array, shape: Shape): Tensor<'f32'> => {
+      const tensor = keep(device.tensor(data, shape))
+      this.#owned.push(tensor)
+      return tensor
+    }
+    const norm = ({ weight, bias }: NormWeights): Affine => ({
+      weight: upload(weight, [d]),
+      bias: upload(bias, [d]),
+    })
+    const dense = ({ weight, bias }: LinearWeights, out: number, inner: number): Affine => ({
+      weight: upload(weight, [out, inner]),
+      bias: upload(bias, [out]),
+    })
+    this.#patch = {
+      weight: upload(weights.patchWeight, [d, 3, patchSize, patchSize]),
+      bias: weights.patchBias && upload(weights.patchBias, [d]),
+    }
+    this.#classToken = upload(weights.classToken, [d])
+    this.#positionTable = weights.positions
+    this.#preNorm = weights.preNorm && norm(weights.preNorm)
+    this.#blocks = weights.blocks.map((block) => ({
+      norm1: norm(block.norm1),
+      qkv: dense(block.qkv, 3 * d, d),
+      out: dense(block.out, d, d),
+      norm2: norm(block.norm2),
+      fc1: dense(block.fc1, mlpSize, d),
+      fc2: dense(block.fc2, d, mlpSize),
+    }))
+    this.#finalNorm = norm(weights.finalNorm)
+    this.#projection = weights.projection && upload(weights.projection, [projection!, d])
+  }
+
+  /** Uploads the position table for an input size; call it before recording a plan of that size. */
+  preparePositions(height: number, width: number): Tensor<'f32'> {
+    const { patchSize, hiddenSize, imageSize } = this.config
+    expect(height % patchSize === 0 && width % patchSize === 0, 'vit', () => {
+      return `an input of ${height}×${width} pixels is no whole number of ${patchSize}-pixel patches`
+    })
+    const rows = height / patchSize
+    const columns = width / patchSize
+    const key = `${rows}×${columns}`
+    let positions = this.#positions.get(key)
+    if (!positions) {
+      const table = interpolatePositions(
+        this.#positionTable,
+        hiddenSize,
+        imageSize / patchSize,
+        rows,
+        columns,
+      )
+      const shape = [1 + rows * columns, hiddenSize]
+      positions = keep(this.#device.tensor(table, shape))
+      this.#positions.set(key, positions)
+      this.#owned.push(positions)
+    }
+    return positions
+  }
+
+  /**
+   * @param pixels [B, 3, H, W], normalised; H and W are multiples of the patch
+   * @param classRows [B] u32: row of every image's class token among all tokens, i·(n + 1)
+   */
+  forward(
+    pixels: Tensor<'f32'>,
+    classRows: Tensor<'u32'>,
+    { hiddenStates = false } = {},
+  ): VitOutput {
+    const [batch = 0, , height = 0, width = 0] = pixels.shape
+    const { layerNormEps: eps, hiddenSize } = this.config
+    const positions = this.preparePositions(height, width)
+    const states: Tensor<'f32'>[] = []
+    let tokens = scope(() => {
+      const patches = patchEmbed(pixels, this.#patch.weight, this.#patch.bias)
+      const embedded = embedTokens(patches, this.#classToken, positions)
+      const norm = this.#preNorm
+      return norm ? layerNorm(embedded, norm.weight, norm.bias, { eps }) : embedded
+    })
+    for (const block of this.#blocks) {
+      const next = scope(() => this.#block(block, tokens))
+      if (hiddenStates) states.push(tokens)
+      else tokens.dispose()
+      tokens = next
+    }
+    if (hiddenStates) states.push(tokens)
+    const feature = scope(() => {
+      const all = tokens.view([tokens.size / hiddenSize, hiddenSize])
+      expect(classRows.size === batch, 'vit', () => `classRows has ${classRows.size} rows, not ${batch}`)
+      const normed = this.normalize(gatherRows(all, classRows))
+      return this.#projection ? linear(normed, this.#projection) : normed
+    })
+    return { feature, tokens, hiddenStates: states }
+  }
+
+  #block(block: Block, x: Tensor<'f32'>): Tensor<'f32'> {
+    const { layerNormEps: eps, activation, heads } = this.config
+    const { norm1, qkv, out, norm2, fc1, fc2 } = block
+    const mixed = scope(() => {
+      const normed = layerNorm(x, norm1.weight, norm1.bias, { eps })
+      const packed = linear(normed, qkv.weight, qkv.bias)
+      normed.dispose()
+      const attended = attentionPacked(packed, { heads })
+      packed.dispose()
+      return linear(attended, out.weight, out.bias, { residual: x })
+    })
+    const normed = layerNorm(mixed, norm2.weight, norm2.bias, { eps })
+    const hidden = linear(normed, fc1.weight, fc1.bias, { activation })
+    normed.dispose()
+    return linear(hidden, fc2.weight, fc2.bias, { residual: mixed })
+  }
+
+  /** The final layerNorm, of any rows of tokens. */
+  normalize(tokens: Tensor<'f32'>): Tensor<'f32'> {
+    const { weight, bias } = this.#finalNorm
+    return layerNorm(tokens, weight, bias, { eps: this.config.layerNormEps })
+  }
+
+  dispose(): void {
+    this.#owned.forEach((tensor) => tensor.dispose())
+  }
+}
+
+/** The `classRows` of a batch, as host values. */
+export const classRowsOf = (batch: number, tokens: number): Uint32Array<ArrayBuffer> =>
+  Uint32Array.from({ length: batch }, (_, i) => i * tokens)

@@ -1,0 +1,22 @@
+/** Every public op: a free function on tensors, its gradient rule beside it. */
+export { batchNormEval, batchNormTrain, type BatchNormOptions } from './batchNorm.ts'
+export {
+  activate,
+  add,
+  gelu,
+  multiply,
+  quickGelu,
+  relu,
+  reshape,
+  scale,
+  silu,
+} from './elementwise.ts'
+export { embedTokens } from './embedTokens.ts'
+export { gatherRows } from './gatherRows.ts'
+export { l2Normalize, type L2NormalizeOptions } from './l2Normalize.ts'
+export { layerNorm, type LayerNormOptions } from './layerNorm.ts'
+export { linear, matmul, type LinearOptions } from './matmul.ts'
+export { patchEmbed, patchify } from './patchEmbed.ts'
+export { mean, sum, type Over } from './reduce.ts'
+export { scpLoss, type ScpLoss, type ScpLossWeights } from './scpLoss.ts'
+export { logSoftmax, softmax } from './softmax.ts'

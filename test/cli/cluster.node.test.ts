@@ -1,0 +1,310 @@
+import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import { existsSync, readdirSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { parseSafetensors } from '../../src/model/safetensors.ts'
+import { drawFolder } from './drawFolder.ts'
+import { type Finished, ensureBuilt, startCli } from './runCli.ts'
+
+/** The command line as a user runs it: one process a test, on the software adapter. */
+
+let folder: string
+let pictures: string
+let cache: string
+let drawn: readonly string[]
+
+beforeAll(async () => {
+  ensureBuilt()
+  folder = await mkdtemp(join(tmpdir(), 'keeplight-cli-'))
+  pictures = join(folder, 'pictures')
+  cache = join(folder, 'cache')
+  drawn = await drawFolder(pictures, 4, 6)
+})
+afterAll(() => rm(folder, { recursive: true }))
+
+const run = (...args: string[]): Promise<Finished> => startCli(cache, args).finished
+/** The smallest training that still goes the whole way. */
+const small = '--views 1 --restarts 1 --epochs 1 --min-steps 20 --pairs 3'.split(' ')
+
+interface Metrics {
+  readonly images: { used: number; reused: number; embedded: number; broken: number }
+  readonly scores: readonly { method: string; accuracy?: number }[]
+  readonly clusters: readonly { id: number; size: number }[]
+  readonly files: Readonly<Record<string, string>>
+  readonly broken: readonly { path: string; message: string }[]
+}
+
+describe('keeplight cluster', () => {
+  it('writes assignments, head, metrics and report', async () => {
+    const out = join(folder, 'out')
+    const { code, stdout, errors } = await run(
+      'cluster',
+      pictures,
+      '-k',
+      '4',
+      '--out',
+      out,
+      ...small,
+    )
+    expect(errors).toEqual([])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^24 images in 4 clusters\n +ACC +NMI +ARI +inertia\nSCP /)
+    expect(stdout).toContain(`report: ${join(out, 'report.html')}\n`)
+    const names = [
+      'assignments.csv',
+      'assignments.json',
+      'head.safetensors',
+      'metrics.json',
+      'report.html',
+    ]
+    expect((await readdir(out)).sort()).toEqual(names)
+
+    const rows = (await readFile(join(out, 'assignments.csv'), 'utf8')).trimEnd().split('\n')
+    expect(rows[0]).toBe('path,cluster,probability,runner_up,runner_up_probability,label')
+    expect(rows.slice(1).map((row) => row.split(',')[0])).toEqual(drawn)
+    for (const row of rows.slice(1)) {
+      const [, cluster, probability, runnerUp, second] = row.split(',').map(Number)
+      expect(cluster).not.toBe(runnerUp)
+      expect([0, 1, 2, 3]).toContain(cluster)
+      expect(probability).toBeGreaterThanOrEqual(second)
+      expect(probability + second).toBeLessThanOrEqual(1.000002)
+    }
+
+    const head = parseSafetensors(await readFile(join(out, 'head.safetensors')))
+    expect(head.tensors.get('12.weight')?.shape).toEqual([4, 192])
+    expect(head.metadata.get('model')).toBe('keeplight-tiny')
+
+    const metrics = JSON.parse(await readFile(join(out, 'metrics.json'), 'utf8')) as Metrics
+    expect(metrics.images).toMatchObject({ used: 24, reused: 0, embedded: 24, broken: 0 })
+    expect(metrics.clusters.reduce((sum, { size }) => sum + size, 0)).toBe(24)
+    expect(metrics.scores.map(({ method }) => method)).toEqual([
+      'SCP',
+      'k-means on features',
+      'k-means on raw pixels',
+    ])
+    const report = await readFile(join(out, 'report.html'), 'utf8')
+    expect(report.match(/<img src="data:image\/webp;base64,/g)?.length).toBeGreaterThanOrEqual(24)
+  })
+
+  it('starts from the cache the second time, gives the same, and prints JSON alone', async () => {
+    const out = join(folder, 'again')
+    const options = ['--json', '--quiet', ...small]
+    const { code, stdout, stderr } = await run(
+      'cluster',
+      pictures,
+      '-k',
+      '4',
+      '--out',
+      out,
+      ...options,
+    )
+    expect([code, stderr]).toEqual([0, ''])
+    const metrics = JSON.parse(stdout) as Metrics
+    expect(metrics.images).toMatchObject({ used: 24, reused: 24, embedded: 0 })
+    for (const name of ['assignments.csv', 'head.safetensors']) {
+      expect(await readFile(join(out, name))).toEqual(await readFile(join(folder, 'out', name)))
+    }
+  })
+
+  it('names a broken image among good ones, and leaves it out', async () => {
+    const broken = join(pictures, 'bad\nname.jpg')
+    await writeFile(broken, 'no picture')
+    const out = join(folder, 'broken')
+    const { code, stdout, errors } = await run(
+      'cluster',
+      pictures,
+      '-k',
+      '3',
+      '--out',
+      out,
+      ...small,
+    )
+    await rm(broken)
+    expect(code).toBe(0)
+    expect(errors).toEqual([
+      expect.stringMatching(
+        /^keeplight: left out bad name\.jpg: not a JPEG, PNG, WebP, AVIF, GIF or TIFF/,
+      ),
+    ])
+    expect(stdout).toMatch(/^24 images in 3 clusters, 24 from the cache, 1 broken and left out\n/)
+    const metrics = JSON.parse(await readFile(join(out, 'metrics.json'), 'utf8')) as Metrics
+    expect(metrics.broken.map(({ path }) => path)).toEqual(['bad\nname.jpg'])
+    expect(await readFile(join(out, 'report.html'), 'utf8')).toContain('1 file could not be read')
+  })
+
+  describe('ends with one line and a code of its own', () => {
+    beforeAll(async () => {
+      await mkdir(join(folder, 'empty'))
+      await mkdir(join(folder, 'one'))
+      await writeFile(join(folder, 'one/a.png'), await readFile(join(pictures, drawn[0])))
+      await mkdir(join(folder, 'rotten'))
+      for (const name of ['a.png', 'b.png'])
+        await writeFile(join(folder, 'rotten', name), 'no picture')
+      await writeFile(join(folder, 'file'), '')
+    })
+
+    it.each<[string, () => string[], number, RegExp]>([
+      [
+        'a wrong path',
+        () => ['cluster', join(folder, 'nowhere'), '-k', '3'],
+        3,
+        /^keeplight: \S+nowhere: no such folder\. Check the spelling and the current directory\.$/,
+      ],
+      [
+        'a file for a folder',
+        () => ['cluster', join(folder, 'file'), '-k', '3'],
+        3,
+        /^keeplight: \S+file: this is a file, expected a folder of images\./,
+      ],
+      [
+        'an empty folder',
+        () => ['cluster', join(folder, 'empty'), '-k', '3'],
+        3,
+        /^keeplight: \S+empty: no images here; expected files ending in jpg, .* Give a folder of photos/,
+      ],
+      [
+        'one image',
+        () => ['cluster', join(folder, 'one'), '-k', '2'],
+        3,
+        /^keeplight: \S+one: found 1 readable image, expected at least 2/,
+      ],
+      [
+        'more clusters than images',
+        () => ['cluster', pictures, '-k', '25'],
+        3,
+        /^keeplight: \S+pictures: found 24 readable images, expected at least as many as clusters \(-k 25\)\. Give -k 24 or less/,
+      ],
+      [
+        'an output that is read-only',
+        () => ['cluster', pictures, '-k', '4', '--out', '/sys'],
+        6,
+        /^keeplight: \/sys: cannot be written \(E\w+: read-only or no permission\)\. Choose another folder with --out\.$/,
+      ],
+      [
+        'an output that is a file',
+        () => ['cluster', pictures, '-k', '4', '--out', join(folder, 'file')],
+        6,
+        /^keeplight: \S+file: this is a file, expected a folder for the results\./,
+      ],
+      [
+        'one cluster',
+        () => ['cluster', pictures, '-k', '1'],
+        2,
+        /^keeplight: option '-k, --clusters <n>' argument '1' is invalid\. Expected a whole number from 2 to 10000\. \(see keeplight --help\)$/,
+      ],
+      [
+        'no number of clusters',
+        () => ['cluster', pictures],
+        2,
+        /^keeplight: required option '-k, --clusters <n>' not specified/,
+      ],
+      [
+        'an unknown option',
+        () => ['cluster', pictures, '-k', '3', '--colour'],
+        2,
+        /^keeplight: unknown option '--colour'/,
+      ],
+      ['an unknown command', () => ['sort'], 2, /^keeplight: unknown command 'sort'/],
+      [
+        'an unknown adapter',
+        () => ['cluster', pictures, '-k', '4', '--out', join(folder, 'x'), '--adapter', 'abacus'],
+        5,
+        /^keeplight: .*abacus/,
+      ],
+      [
+        'an unknown model',
+        () => ['cluster', pictures, '-k', '4', '--out', join(folder, 'x'), '--model', 'nowhere'],
+        3,
+        /^keeplight: .*nowhere/,
+      ],
+      [
+        'nothing but broken images',
+        () => ['cluster', join(folder, 'rotten'), '-k', '2', '--out', join(folder, 'x')],
+        3,
+        /^keeplight: \S+rotten: none of the 2 images can be read; the first, a\.png: not a JPEG/,
+      ],
+    ])('%s', async (_, args, expected, line) => {
+      const given = args()
+      const inside = given.includes('--out') ? [] : ['--out', join(folder, 'x')]
+      const { code, stdout, errors } = await run(
+        ...given,
+        ...(given[0] === 'cluster' ? inside : []),
+      )
+      expect(errors).toHaveLength(1)
+      expect(errors[0]).toMatch(line)
+      expect([code, stdout]).toEqual([expected, ''])
+    })
+  })
+
+  it('loses no finished batch to Ctrl-C or a kill', async () => {
+    const many = join(folder, 'many')
+    await drawFolder(many, 8, 9)
+    const ownCache = join(folder, 'own cache')
+    const out = join(folder, 'killed')
+    const args = ['cluster', many, '-k', '8', '--out', out, ...small]
+    const segments = (): string[] =>
+      existsSync(ownCache)
+        ? readdirSync(ownCache, { recursive: true, encoding: 'utf8' }).filter((name) =>
+            name.endsWith('.features'),
+          )
+        : []
+    const stopAfter = async (count: number, signal: NodeJS.Signals): Promise<Finished> => {
+      const { child, finished } = startCli(ownCache, args)
+      const timer = setInterval(() => segments().length >= count && child.kill(signal), 20)
+      return finished.finally(() => clearInterval(timer))
+    }
+    const interrupted = await stopAfter(1, 'SIGINT')
+    expect(interrupted.errors).toEqual([
+      'keeplight: interrupted; run it again to go on with what is cached',
+    ])
+    expect(interrupted.code).toBe(130)
+    const killed = await stopAfter(2, 'SIGKILL')
+    expect(killed.signal).toBe('SIGKILL')
+    expect(await readdir(out)).toEqual([])
+    const { code, stdout } = await startCli(ownCache, [...args, '--json', '--quiet']).finished
+    expect(code).toBe(0)
+    const { images } = JSON.parse(stdout) as Metrics
+    expect(images.reused).toBeGreaterThanOrEqual(64)
+    expect(images.reused + images.embedded).toBe(72)
+  })
+})
+
+describe('keeplight', () => {
+  it('explains itself', async () => {
+    const { code, stdout } = await run('--help')
+    expect(code).toBe(0)
+    expect(stdout).toContain('$ keeplight cluster ./photos -k 10')
+    expect(stdout).toMatch(/Exit codes: 0 done, 1 internal/)
+    const { stdout: more } = await run('cluster', '--help')
+    for (const option of [
+      '--preset',
+      '--noise',
+      '--pairs',
+      '--restarts',
+      '--views',
+      '--no-cache',
+      '--json',
+    ]) {
+      expect(more).toContain(option)
+    }
+  })
+
+  it('info shows adapter, features, limits and speed', async () => {
+    const { code, stdout } = await run('info', '--json')
+    expect(code).toBe(0)
+    const info = JSON.parse(stdout) as {
+      adapter: { description: string; software: boolean }
+      features: string[]
+      limits: Record<string, number>
+      speed: Record<string, number>
+    }
+    expect(info.adapter.description).toMatch(/llvmpipe/i)
+    expect(info.adapter.software).toBe(true)
+    expect(info.features).toContain('subgroups')
+    expect(info.limits.maxStorageBufferBindingSize).toBeGreaterThanOrEqual(2 ** 27)
+    for (const name of ['fmaGflops', 'copyGBs', 'matmulGflops']) {
+      expect(info.speed[name], name).toBeGreaterThan(0.1)
+    }
+  })
+})

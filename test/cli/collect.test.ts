@@ -1,0 +1,208 @@
+import { appendFile, copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { readdirSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { collectFeatures } from '../../src/cli/collect.ts'
+import type { Collection, Encoder } from '../../src/cli/collect.ts'
+import { Terminal } from '../../src/cli/terminal.ts'
+import { scanFolder } from '../../src/data/folder.node.ts'
+import { compileWorker } from '../data/compileWorker.ts'
+import { drawFolder } from './drawFolder.ts'
+
+const preprocess = {
+  size: 64,
+  resize: 64,
+  mean: [0.485, 0.456, 0.406],
+  std: [0.229, 0.224, 0.225],
+} as const
+const imageBytes = 64 * 64 * 3
+const terminal = new Terminal({ quiet: true, json: false })
+
+/** Stands for the vision model: an image's feature is its mean, first and last byte. */
+class MeanEncoder implements Encoder {
+  readonly dimension = 3
+  readonly preprocess = preprocess
+  readonly batches: number[] = []
+
+  constructor(readonly hash = 'mean') {}
+
+  embedPixels(pixels: Uint8Array): Promise<Float32Array> {
+    const count = pixels.length / imageBytes
+    this.batches.push(count)
+    const features = Array.from({ length: count }, (_, i) => {
+      const image = pixels.subarray(i * imageBytes, (i + 1) * imageBytes)
+      return [
+        image.reduce((sum, byte) => sum + byte, 0) / imageBytes,
+        image[0],
+        image[imageBytes - 1],
+      ]
+    })
+    return Promise.resolve(Float32Array.from(features.flat()))
+  }
+}
+
+let pictures: string
+let drawn: readonly string[]
+let cacheFolder: string
+let workerUrl: URL
+let removeWorker: () => Promise<void>
+
+beforeAll(async () => {
+  pictures = await mkdtemp(join(tmpdir(), 'keeplight-collect-'))
+  drawn = await drawFolder(pictures, 5, 8)
+  ;({ workerUrl, removeWorker } = await compileWorker())
+})
+beforeEach(async () => {
+  cacheFolder = await mkdtemp(join(tmpdir(), 'keeplight-collect-cache-'))
+})
+afterEach(() => rm(cacheFolder, { recursive: true }))
+afterAll(async () => {
+  await rm(pictures, { recursive: true })
+  await removeWorker()
+})
+
+async function collect(
+  encoder: Encoder,
+  options: { views?: number; cache?: boolean; signal?: AbortSignal } = {},
+): Promise<Collection> {
+  const { views = 2, cache = true, signal } = options
+  return collectFeatures(await scanFolder(pictures), encoder, {
+    views,
+    cacheFolder: cache ? cacheFolder : undefined,
+    terminal,
+    signal,
+    decoding: { workerUrl, workers: 2 },
+  })
+}
+
+describe('collectFeatures', () => {
+  it('gives features in the folder’s order, views outermost, in batches of 32 images', async () => {
+    const encoder = new MeanEncoder()
+    const { features, kept, raw, reused, embedded, broken } = await collect(encoder, {
+      cache: false,
+    })
+    expect(encoder.batches).toEqual([32, 32, 32, 24])
+    expect(features).toMatchObject({ count: 40, dimension: 3, views: 2 })
+    expect([features.clean.length, features.augmented.length]).toEqual([40 * 3, 2 * 40 * 3])
+    expect(kept).toEqual(drawn.map((_, i) => i))
+    expect([reused, embedded, broken, raw.length]).toEqual([0, 40, [], 40 * 3072])
+    // Views of one image are like it: nearer to its own clean feature than images are to each other.
+    const mean = (data: Float32Array, row: number): number => data[row * 3]
+    let own = 0
+    let foreign = 0
+    for (let i = 0; i < 40; i++) {
+      for (const view of [0, 1]) {
+        const value = mean(features.augmented, view * 40 + i)
+        own += Math.abs(value - mean(features.clean, i))
+        foreign += Math.abs(value - mean(features.clean, (i + 13) % 40))
+      }
+    }
+    expect(own).toBeLessThan(foreign / 4)
+  })
+
+  it('takes everything from the cache the second time, and gives the same', async () => {
+    const first = await collect(new MeanEncoder())
+    const encoder = new MeanEncoder()
+    const second = await collect(encoder)
+    expect(encoder.batches).toEqual([])
+    expect([second.reused, second.embedded]).toEqual([40, 0])
+    expect(second.features).toEqual(first.features)
+    expect(second.raw).toEqual(first.raw)
+    expect(second.cache?.bytes).toBeGreaterThan(40 * (3 * 3 * 4 + 3072))
+  })
+
+  it('embeds anew for another model, other views, or without the cache', async () => {
+    await collect(new MeanEncoder())
+    for (const run of [
+      () => collect(new MeanEncoder('other')),
+      () => collect(new MeanEncoder(), { views: 1 }),
+      () => collect(new MeanEncoder(), { cache: false }),
+    ]) {
+      expect((await run()).embedded).toBe(40)
+    }
+  })
+
+  it('knows a moved file by its content, and embeds a changed one', async () => {
+    await collect(new MeanEncoder())
+    await copyFile(join(pictures, drawn[3]), join(pictures, 'a moved.png'))
+    await copyFile(join(pictures, drawn[20]), join(pictures, 'kept aside'))
+    await copyFile(join(pictures, drawn[30]), join(pictures, drawn[20]))
+    await appendFile(join(pictures, drawn[20]), 'x')
+    const encoder = new MeanEncoder()
+    const { features } = await collect(encoder)
+    await copyFile(join(pictures, 'kept aside'), join(pictures, drawn[20]))
+    await rm(join(pictures, 'kept aside'))
+    await rm(join(pictures, 'a moved.png'))
+    expect(encoder.batches).toEqual([3])
+    expect(features.clean.slice(0, 3)).toEqual(features.clean.slice(4 * 3, 5 * 3))
+  })
+
+  it('embeds anew what is damaged in the cache', async () => {
+    const first = await collect(new MeanEncoder())
+    const [segment] = readdirSync(cacheFolder, { recursive: true, encoding: 'utf8' }).filter(
+      (name) => name.endsWith('.features'),
+    )
+    const bytes = await readFile(join(cacheFolder, segment))
+    bytes[bytes.length - 100] ^= 1
+    await writeFile(join(cacheFolder, segment), bytes)
+    const encoder = new MeanEncoder()
+    const second = await collect(encoder)
+    expect(encoder.batches).toEqual([3])
+    expect(second.features).toEqual(first.features)
+  })
+
+  it('leaves broken files out and names them', async () => {
+    await writeFile(join(pictures, drawn[0].replace('0.png', '00.png')), 'no picture')
+    const { features, kept, broken, embedded } = await collect(new MeanEncoder())
+    await rm(join(pictures, drawn[0].replace('0.png', '00.png')))
+    expect([features.count, kept.length, embedded]).toEqual([40, 40, 40])
+    expect(kept).not.toContain(1)
+    expect(broken).toEqual([
+      { path: drawn[0].replace('0.png', '00.png'), message: expect.stringContaining('not a JPEG') },
+    ])
+  })
+
+  it('refuses a folder without one readable image', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'keeplight-broken-'))
+    await writeFile(join(folder, 'a.png'), 'no picture')
+    const options = { views: 0, cacheFolder: undefined, terminal, decoding: { workerUrl } }
+    await expect(
+      collectFeatures(await scanFolder(folder), new MeanEncoder(), options),
+    ).rejects.toMatchObject({
+      code: 'input',
+      message: expect.stringMatching(/none of the 1 images can be read; the first, a\.png: not a/),
+    })
+    await rm(folder, { recursive: true })
+  })
+
+  it('keeps finished batches when it is stopped', async () => {
+    const controller = new AbortController()
+    const encoder = new MeanEncoder()
+    const embed = vi.spyOn(encoder, 'embedPixels').mockImplementation((pixels) => {
+      // Six calls of 32 views finish the first batch of 32 images; the next 8 images take two.
+      if (embed.mock.calls.length === 7) controller.abort()
+      return MeanEncoder.prototype.embedPixels.call(new MeanEncoder(), pixels)
+    })
+    const stopped = collect(encoder, { views: 5, signal: controller.signal })
+    await expect(stopped).rejects.toMatchObject({ code: 'aborted' })
+    expect(embed).toHaveBeenCalledTimes(7)
+    const { reused } = await collect(new MeanEncoder(), { views: 5 })
+    expect(reused).toBe(32)
+  })
+
+  it('goes on without a cache that can’t be made', async () => {
+    const warn = vi.spyOn(terminal, 'warn').mockImplementation(() => undefined)
+    const collection = await collectFeatures(await scanFolder(pictures), new MeanEncoder(), {
+      views: 0,
+      cacheFolder: '/sys/keeplight',
+      terminal,
+      decoding: { workerUrl },
+    })
+    expect(collection).toMatchObject({ embedded: 40, cache: undefined })
+    expect(warn).toHaveBeenCalledWith(
+      expect.stringContaining("the cache /sys/keeplight can't be used"),
+    )
+    warn.mockRestore()
+  })
+})

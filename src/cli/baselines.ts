@@ -1,5 +1,6 @@
 import { rawEdge } from '../data/decodeMessages.ts'
 import type { Features } from '../model/features.ts'
+import type { Device } from '../runtime/device.ts'
 import { normalizeRows } from '../train/featureStore.ts'
 import { kmeans } from '../train/kmeans.ts'
 import {
@@ -21,6 +22,7 @@ interface Points {
 }
 
 export interface BaselineOptions {
+  readonly device: Device
   readonly k: number
   readonly seed: number
   /** Class of each image, where known. */
@@ -64,13 +66,13 @@ export async function comparePartitions(
 
 async function partition(
   points: Points,
-  { k, seed }: BaselineOptions,
+  { device, k, seed }: BaselineOptions,
   sample: number,
   restarts: number,
 ): Promise<Int32Array> {
-  const fitted = thin(points, sample)
+  const fitted = thin(points, Math.max(sample, 4 * k))
   const { count, dimension } = fitted
-  const settings = { count, dimension, k, restarts, seed, iterations: 300 }
+  const settings = { device, count, dimension, k, restarts, seed }
   const { centres, assignments } = await kmeans(Float32Array.from(fitted.data), settings)
   return fitted === points ? assignments : assignToNearest(points, centres, k)
 }

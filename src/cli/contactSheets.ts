@@ -11,7 +11,7 @@ const thumbnailHeight = 112
 /** Thumbnails in a report: at most these, so that it stays a file that opens at once. */
 const thumbnailsInAll = 2_400
 const largestSheet = 60
-const smallestSheet = 8
+const smallestSheet = 2
 /** And at most these bytes of them, before base64 makes four of three. */
 const thumbnailBytesInAll = 24 * 1024 * 1024
 

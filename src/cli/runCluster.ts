@@ -87,7 +87,12 @@ async function finish(
   const { features, raw, kept } = collection
   const labels = folder.labels && Int32Array.from(kept, (index) => folder.labels?.[index] ?? -1)
   terminal.note('scoring: k-means on features and on raw pixels')
-  const scores = await comparePartitions(features, raw, result.assignments, { k, seed, labels })
+  const scores = await comparePartitions(features, raw, result.assignments, {
+    device,
+    k,
+    seed,
+    labels,
+  })
   watch.lap('scoring')
   const assignments = toAssignments(
     kept.map((index) => folder.files[index]),

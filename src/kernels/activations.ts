@@ -57,7 +57,10 @@ fn activateGradient(x: f32) -> f32 {
 `
     case 'quickGelu':
       return /* wgsl */ `
-fn activate(x: f32) -> f32 { return x / (1.0 + exp(-1.702 * max(x, -50.0))); }
+fn activate(x: f32) -> f32 {
+  let z = max(x, -50.0);
+  return z / (1.0 + exp(-1.702 * z));
+}
 fn activateGradient(x: f32) -> f32 {
   let z = clamp(x, -50.0, 50.0);
   let s = 1.0 / (1.0 + exp(-1.702 * z));
@@ -66,7 +69,10 @@ fn activateGradient(x: f32) -> f32 {
 `
     case 'silu':
       return /* wgsl */ `
-fn activate(x: f32) -> f32 { return x / (1.0 + exp(-max(x, -85.0))); }
+fn activate(x: f32) -> f32 {
+  let z = max(x, -85.0);
+  return z / (1.0 + exp(-z));
+}
 fn activateGradient(x: f32) -> f32 {
   let z = clamp(x, -85.0, 85.0);
   let s = 1.0 / (1.0 + exp(-z));

@@ -131,6 +131,12 @@ function bindings({ logSumExp }: AttentionOptions): Record<AttentionBinding, Bin
 /** Stands for −∞, which WGSL has no constant for; exp of it is 0. */
 const MASKED = '-1e30'
 
+/** Queries and keys of a tile. */
+const TILE = 32
+/** Of a staged row of Q or K, in vec4s: 8 and one more, so that rows start in different memory banks. */
+const STRIDE = 9
+const TILE_QUADS = 2 * TILE * STRIDE
+
 const range = (count: number): number[] => Array.from({ length: count }, (_, index) => index)
 /** The item that the run-time index names. */
 const pick = (items: readonly string[], index: string): string =>
@@ -162,70 +168,118 @@ const workgroups =
   ({ batches, heads, tokens }: AttentionParams): ReturnType<typeof linearWorkgroups> =>
     linearWorkgroups(batches * heads * Math.ceil(tokens / rows), 1)
 
-/** One query a thread, its row of Q and of the sum in registers; K and V staged 16 keys at a time. */
+/**
+ * 32 queries a workgroup of 8×8 threads. For 32 keys at a time, thread (y, x) makes the scores of
+ * queries 4y…4y+3 with keys x, x+8, …, from slices of Q and K staged in workgroup memory; then it
+ * adds P·V to output dimensions of the same queries. Loops end where the problem does, also because
+ * software drivers unroll a loop of known length, and then compile for many seconds.
+ */
 function tileKernel(options: AttentionOptions): Kernel<AttentionBinding, AttentionParam> {
   const { headSize, causal, logSumExp } = options
-  const QUERIES = 64
-  const KEYS = 16
   const quads = headSize / 4
-  const each = (text: (c: number) => string): string => lines(range(quads).map(text))
-  const score = (key: number): string => {
-    const terms = range(quads).map((c) => `dot(q${c}, tileK[row + ${key * quads + c}u])`)
-    // Four sums at a time, so that one dot product need not wait for the one before.
-    return `let s${key} = ${terms.join(' + ')};`
-  }
+  const rows = range(4)
+  const chunks = range(Math.ceil(quads / 8))
+  const ragged = quads % 8 !== 0
+  const valueKeys = Math.min(TILE, Math.floor(TILE_QUADS / quads))
+  const perRow = (text: (r: number) => string): string => rows.map(text).join(', ')
+  const sums = (text: (r: number, c: number) => string): string =>
+    lines(rows.map((r) => `    ${chunks.map((c) => text(r, c)).join(' ')}`))
+  const stage = (name: string, at: string, token: string, count: string): string => `
+      for (var i = thread; i < ${count} * 8u; i += 64u) {
+        let c = column + i % 8u;
+        let row = i / 8u;
+        ${ragged ? `if (c < ${quads}u) ` : ''}{ tile[(${at} + row) * ${STRIDE}u + i % 8u] = ${name}[${name}Base + (${token} + row) * inToken + c]; }
+      }`
   return defineKernel({
     label: attentionLabel('attention', options),
     bindings: bindings(options),
     params: layoutParams,
-    workgroups: workgroups(QUERIES),
+    workgroups: workgroups(TILE),
     wgsl: /* wgsl */ `${linearIdWgsl}
-var<workgroup> tileK: array<vec4f, ${KEYS * quads}>;
-var<workgroup> tileV: array<vec4f, ${KEYS * quads}>;
-@compute @workgroup_size(${QUERIES})
+// Rows of Q, then rows of K; or rows of V
+var<workgroup> tile: array<vec4f, ${TILE_QUADS}>;
+// [key][y], four queries each
+var<workgroup> probability: array<vec4f, ${TILE * 8}>;
+// [y][x], four queries each
+var<workgroup> partial: array<vec4f, 64>;
+@compute @workgroup_size(64)
 fn main(
   @builtin(workgroup_id) id: vec3u,
   @builtin(num_workgroups) count: vec3u,
   @builtin(local_invocation_index) thread: u32,
 ) {
-${sliceWgsl(QUERIES)}
-  let query = first + thread;
-  let qRow = qBase + min(query, params.tokens - 1u) * inToken;
-${each((c) => `  let q${c} = q[qRow + ${c}u] * params.scale; var sum${c} = vec4f();`)}
-  var maximum = ${MASKED};
-  var total = 0.0;
-  let end = ${causal ? `min(params.tokens, first + ${QUERIES}u)` : 'params.tokens'};
-  for (var base = 0u; base < end; base += ${KEYS}u) {
-    workgroupBarrier();
-    for (var i = thread; i < ${KEYS * quads}u; i += ${QUERIES}u) {
-      let row = min(base + i / ${quads}u, params.tokens - 1u) * inToken + i % ${quads}u;
-      tileK[i] = k[kBase + row];
-      tileV[i] = v[vBase + row];
+${sliceWgsl(TILE)}
+  let y = thread / 8u;
+  let x = thread % 8u;
+  let quads = params.headSize / 4u;
+  let queries = min(${TILE}u, params.tokens - first);
+  let query = first + y * 4u;
+  var maximum = vec4f(${MASKED});
+  var total = vec4f();
+${sums((r, c) => `var sum${r}_${c} = vec4f();`)}
+  let end = ${causal ? 'first + queries' : 'params.tokens'};
+  for (var base = 0u; base < end; base += ${TILE}u) {
+    let keys = min(${TILE}u, end - base);
+${lines(rows.map((r) => `    var s${r} = vec4f();`))}
+    for (var column = 0u; column < quads; column += 8u) {
+      workgroupBarrier();
+${stage('q', '0u', 'first', 'queries')}
+${stage('k', `${TILE}u`, 'base', 'keys')}
+      workgroupBarrier();
+      let width = min(8u, quads - column);
+      for (var c = 0u; c < width; c++) {
+${lines(rows.map((j) => `        let k${j} = tile[(${TILE + 8 * j}u + x) * ${STRIDE}u + c];`))}
+${lines(rows.map((r) => `        { let a = tile[(y * 4u + ${r}u) * ${STRIDE}u + c]; s${r} += vec4f(${perRow((j) => `dot(a, k${j})`)}); }`))}
+      }
     }
+    let key = base + x + vec4u(0u, 8u, 16u, 24u);
+${lines(
+  rows.map((r) => {
+    const end = causal ? `min(query + ${r + 1}u, params.tokens)` : 'params.tokens'
+    return `    s${r} = select(vec4f(${MASKED}), s${r} * params.scale, key < vec4u(${end}));`
+  }),
+)}
+    partial[thread] = vec4f(${perRow((r) => `max(max(s${r}.x, s${r}.y), max(s${r}.z, s${r}.w))`)});
     workgroupBarrier();
-    for (var j = 0u; j < ${KEYS}u && base + j < end; j += 4u) {
-      let row = j * ${quads}u;
-${lines(range(4).map((key) => `      ${score(key)}`))}
-      let key = vec4u(base + j) + vec4u(0u, 1u, 2u, 3u);
-      let seen = key < vec4u(${causal ? 'min(query + 1u, params.tokens)' : 'params.tokens'});
-      let s = select(vec4f(${MASKED}), vec4f(s0, s1, s2, s3), seen);
-      let higher = max(maximum, max(max(s.x, s.y), max(s.z, s.w)));
-      let keep = exp(maximum - higher);
-      // Masked scores get 0 even in a row that has seen no key yet.
-      let p = select(vec4f(), exp(s - higher), seen);
-      maximum = higher;
-      total = total * keep + dot(p, vec4f(1.0));
-${each((c) => {
-  const value = (key: number): string => `tileV[row + ${key * quads + c}u]`
-  return `      sum${c} = fma(vec4f(p.w), ${value(3)}, fma(vec4f(p.z), ${value(2)}, fma(vec4f(p.y), ${value(1)}, fma(vec4f(p.x), ${value(0)}, sum${c} * keep))));`
-})}
+    var higher = maximum;
+    for (var i = 0u; i < min(8u, keys); i++) { higher = max(higher, partial[y * 8u + i]); }
+    let keep = exp(maximum - higher);
+    maximum = higher;
+${lines(rows.map((r) => `    s${r} = exp(s${r} - higher[${r}]);`))}
+    total = fma(total, keep, vec4f(${perRow((r) => `dot(s${r}, vec4f(1.0))`)}));
+${sums((r, c) => `sum${r}_${c} *= keep[${r}];`)}
+${lines(rows.map((j) => `    probability[(x + ${8 * j}u) * 8u + y] = vec4f(${perRow((r) => `s${r}[${j}]`)});`))}
+    for (var start = 0u; start < keys; start += ${valueKeys}u) {
+      let held = min(${valueKeys}u, keys - start);
+      workgroupBarrier();
+      for (var i = thread; i < held * ${quads}u; i += 64u) {
+        tile[i] = v[vBase + (base + start + i / ${quads}u) * inToken + i % ${quads}u];
+      }
+      workgroupBarrier();
+      for (var j = 0u; j < held; j++) {
+        let p = probability[(start + j) * 8u + y];
+${lines(chunks.map((c) => `        let v${c} = tile[j * ${quads}u + ${ragged ? `min(x + ${8 * c}u, ${quads - 1}u)` : `x + ${8 * c}u`}];`))}
+    ${sums((r, c) => `sum${r}_${c} = fma(vec4f(p[${r}]), v${c}, sum${r}_${c});`)}
+      }
     }
   }
-  if (query < params.tokens) {
-    let outRow = outBase + query * outToken;
-    let inverse = 1.0 / total;
-${each((c) => `    out[outRow + ${c}u] = sum${c} * inverse;`)}
-${logSumExp ? '    lse[slice * params.tokens + query] = maximum + log(total);' : ''}
+  partial[thread] = total;
+  workgroupBarrier();
+  total = partial[y * 8u];
+  for (var i = 1u; i < min(8u, end); i++) { total += partial[y * 8u + i]; }
+${sums((r, c) => `sum${r}_${c} /= total[${r}];`)}
+  for (var r = 0u; r < 4u && query + r < params.tokens; r++) {
+    let outRow = outBase + (query + r) * outToken + x;
+${lines(
+  chunks.map((c) => {
+    const store = `out[outRow + ${8 * c}u] = ${pick(
+      rows.map((r) => `sum${r}_${c}`),
+      'r',
+    )};`
+    return 8 * c + 8 > quads ? `    if (x < ${quads - 8 * c}u) { ${store} }` : `    ${store}`
+  }),
+)}
+${logSumExp ? '    if (x == 0u) { lse[slice * params.tokens + query + r] = maximum[r] + log(total[r]); }' : ''}
   }
 }
 `,
@@ -264,7 +318,7 @@ function subgroupKernel(
 ): Kernel<AttentionBinding, AttentionParam> {
   const { headSize, causal, logSumExp } = options
   const strips = range(lanes === 8 ? 1 : 2)
-  const keyStrips = range(4)
+  const keyStrips = range(headSize > 64 ? 2 : 4)
   const queries = strips.length * lanes
   const keys = keyStrips.length * lanes
   const rows = range(queries)
@@ -316,7 +370,9 @@ ${each((r) => {
   const seen = (s: number): string =>
     causal ? `key${s} <= min(first + ${r}u, last)` : `key${s} <= last`
   return lines([
-    ...keyStrips.map((s) => `    s${r}_${s} = select(${MASKED}, s${r}_${s} * params.scale, ${seen(s)});`),
+    ...keyStrips.map(
+      (s) => `    s${r}_${s} = select(${MASKED}, s${r}_${s} * params.scale, ${seen(s)});`,
+    ),
     `    var top${r} = ${keyStrips.map((s) => `s${r}_${s}`).reduce((a, b) => `max(${a}, ${b})`)};`,
   ])
 })}
@@ -360,7 +416,15 @@ ${each((r) => `  { let inverse = ${broadcast('inverse', r)}; ${chunks.map((c) =>
   let stored = min(${queries}u, params.tokens - first);
   for (var r = 0u; r < stored; r++) {
     let outRow = outBase + (first + r) * outToken;
-${lines(chunks.map((c) => `    out[outRow + column${c}] = ${pick(rows.map((r) => `sum${r}_${c}`), 'r')};`))}
+${lines(
+  chunks.map(
+    (c) =>
+      `    out[outRow + column${c}] = ${pick(
+        rows.map((r) => `sum${r}_${c}`),
+        'r',
+      )};`,
+  ),
+)}
   }
 }
 `,

@@ -1,4 +1,11 @@
-import { defineKernel, kernelFamily, linearIdWgsl, linearWorkgroups, read, readWrite } from './kernel.ts'
+import {
+  defineKernel,
+  kernelFamily,
+  linearIdWgsl,
+  linearWorkgroups,
+  read,
+  readWrite,
+} from './kernel.ts'
 
 /**
  * Batch normalisation over the rows of x [rows, columns], with an optional ReLU fused after it.

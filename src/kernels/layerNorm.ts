@@ -16,7 +16,8 @@ interface LayerNormOptions {
  * out = (x − mean) · scale · weight + bias for each row of x [rows, columns], where
  * scale = 1/√(variance + eps); `statistics` [rows, 2] keeps mean and scale for the backward pass.
  *
- * The variance is a second pass over x − mean: E[x²] − mean² would cancel when the mean is large.
+ * The second pass takes the variance over x − mean, as E[x²] − mean² would cancel when the mean is
+ * large, and corrects the mean by what is left of it ("corrected two-pass", Chan et al. 1983).
  */
 export const layerNormKernel = kernelFamily(({ lanes }: LayerNormOptions) =>
   defineKernel({
@@ -30,18 +31,20 @@ export const layerNormKernel = kernelFamily(({ lanes }: LayerNormOptions) =>
     },
     params: { rows: 'u32', columns: 'u32', eps: 'f32' },
     workgroups: rowWorkgroups(lanes),
-    // The sum runs over x − x[0]: with mean ≫ std, a sum of x would round by a part of a deviation.
     wgsl: rowKernelWgsl(
       lanes,
       /* wgsl */ `
   let size = f32(params.columns);
-  let first = x[start];
   var sum = 0.0;
-  ${eachInRow(lanes, 'sum += x[i] - first;')}
-  let mean = first + sumOverRow(sum, lane) / size;
+  ${eachInRow(lanes, 'sum += x[i];')}
+  let roughMean = sumOverRow(sum, lane) / size;
+  var rest = 0.0;
   var squares = 0.0;
-  ${eachInRow(lanes, 'let d = x[i] - mean; squares += d * d;')}
-  let scale = 1.0 / sqrt(sumOverRow(squares, lane) / size + params.eps);
+  ${eachInRow(lanes, 'let d = x[i] - roughMean; rest += d; squares += d * d;')}
+  let correction = sumOverRow(rest, lane) / size;
+  let variance = max(sumOverRow(squares, lane) / size - correction * correction, 0.0);
+  let mean = roughMean + correction;
+  let scale = 1.0 / sqrt(variance + params.eps);
   ${eachInRow(lanes, 'let c = i - start; out[i] = (x[i] - mean) * scale * weight[c] + bias[c];')}
   if (lane == 0u) {
     statistics[2u * row] = mean;

@@ -14,7 +14,10 @@ export interface MlpHeadConfig {
 }
 
 /** Weights by PyTorch's `Sequential` names, running statistics among them. */
-export type HeadWeights = ReadonlyMap<string, { readonly shape: Shape; readonly data: Float32Array }>
+export type HeadWeights = ReadonlyMap<
+  string,
+  { readonly shape: Shape; readonly data: Float32Array }
+>
 
 /** Five linear layers d–d–d–d–d–K, as SCP's head. */
 export const scpHeadConfig = (dimension: number, clusters: number): MlpHeadConfig => ({
@@ -83,7 +86,8 @@ export class MlpHead {
       const layer = Math.floor(Number(name.split('.')[0]) / (this.config.batchNorm ? 3 : 2))
       const bound = 1 / Math.sqrt(this.config.widths[layer]!)
       const data = new Float32Array(tensor.size)
-      for (let i = 0; i < data.length; i++) data[i] = (randomUniform(seed, stream, i) * 2 - 1) * bound
+      for (let i = 0; i < data.length; i++)
+        data[i] = (randomUniform(seed, stream, i) * 2 - 1) * bound
       stream++
       values.set(name, data)
     }
@@ -114,8 +118,13 @@ export class MlpHead {
       const norm = this.#name(layer, 1)
       const width = tensor.shape[1]!
       const data = new Float32Array(2 * width)
-      data.set(weights.get(`${norm}.running_mean`)?.data ?? freshStatistics(width).subarray(0, width))
-      data.set(weights.get(`${norm}.running_var`)?.data ?? freshStatistics(width).subarray(width), width)
+      data.set(
+        weights.get(`${norm}.running_mean`)?.data ?? freshStatistics(width).subarray(0, width),
+      )
+      data.set(
+        weights.get(`${norm}.running_var`)?.data ?? freshStatistics(width).subarray(width),
+        width,
+      )
       tensor.write(data)
     })
   }
@@ -125,7 +134,6 @@ export class MlpHead {
     this.running.forEach((tensor) => tensor.dispose())
   }
 }
-
 
 function freshStatistics(width: number): Float32Array<ArrayBuffer> {
   return new Float32Array(2 * width).fill(1, width)

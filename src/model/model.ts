@@ -90,7 +90,12 @@ export class VisionModel {
     if (!plan) {
       const { size } = this.preprocess
       const tokens = this.encoder.preparePositions(size, size).shape[0]!
-      const pixels = this.#device.tensor(new Float32Array(batch * 3 * size * size), [batch, 3, size, size])
+      const pixels = this.#device.tensor(new Float32Array(batch * 3 * size * size), [
+        batch,
+        3,
+        size,
+        size,
+      ])
       const classRows = this.#device.tensor(classRowsOf(batch, tokens), [batch])
       plan = record(this.#device, { pixels, classRows }, (inputs) => {
         return this.encoder.forward(inputs.pixels, inputs.classRows).feature

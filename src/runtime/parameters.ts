@@ -74,7 +74,9 @@ export class Parameters {
   }
 
   /** Reads all parameters, or all gradients, in one copy. */
-  async read(which: 'values' | 'gradients' = 'values'): Promise<Map<string, Float32Array<ArrayBuffer>>> {
+  async read(
+    which: 'values' | 'gradients' = 'values',
+  ): Promise<Map<string, Float32Array<ArrayBuffer>>> {
     const flat = await this[which].read()
     return new Map(
       Array.from(this.tensors, ([name, tensor]) => {

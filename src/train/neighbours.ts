@@ -53,7 +53,8 @@ export async function nearestNeighbours(
       const others = candidates.filter(({ index }) => index !== start + row).sort(nearestFirst)
       // A collection smaller than the wanted neighbourhood repeats what there is.
       for (let i = 0; i < neighbours; i++) {
-        nearest[(start + row) * neighbours + i] = others[i % Math.max(others.length, 1)]?.index ?? row
+        nearest[(start + row) * neighbours + i] =
+          others[i % Math.max(others.length, 1)]?.index ?? row
       }
     })
   }

@@ -38,7 +38,7 @@ interface Metrics {
 describe('keeplight cluster', () => {
   it('writes assignments, head, metrics and report', async () => {
     const out = join(folder, 'out')
-    const { code, stdout, errors } = await run(
+    const { code, stdout, stderr, errors } = await run(
       'cluster',
       pictures,
       '-k',
@@ -49,6 +49,8 @@ describe('keeplight cluster', () => {
     )
     expect(errors).toEqual([])
     expect(code).toBe(0)
+    expect(stderr).toMatch(/pictures: 24 images in 4 classes\n/)
+    expect(stderr).toMatch(/\nembedding: 24\/24 images, [\d.]+\/s, [\d.]+ s\n/)
     expect(stdout).toMatch(/^24 images in 4 clusters\n +ACC +NMI +ARI +inertia\nSCP /)
     expect(stdout).toContain(`report: ${join(out, 'report.html')}\n`)
     const names = [

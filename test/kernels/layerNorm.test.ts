@@ -11,13 +11,13 @@ import { useDevice } from '../support/device.ts'
 import { runKernel } from '../support/kernels.ts'
 import { randomArray } from '../support/random.ts'
 
-const eps = 1e-5
-
 describe('layerNorm', () => {
   const device = useDevice()
 
   async function check(rows: number, columns: number, lanes: Lanes): Promise<void> {
     const shape = [rows, columns]
+    // Without it, the gradient of one or two columns is nothing but rounding.
+    const eps = columns < 3 ? 0.5 : 1e-5
     const x = { data: randomArray(rows * columns, 1, 3), shape }
     const weight = { data: randomArray(columns, 2), shape: [columns] }
     const bias = { data: randomArray(columns, 3), shape: [columns] }
@@ -49,9 +49,7 @@ describe('layerNorm', () => {
       { dX: shape },
       { rows, columns },
     )
-    // One column alone has no gradient: the two sides cancel to the eps in the variance.
-    if (columns > 1) expectClose(`${name}, dX`, backward.dX!, dX, 1e-5)
-    else for (const value of backward.dX!) expect(Math.abs(value)).toBeLessThan(1e-3)
+    expectClose(`${name}, dX`, backward.dX!, dX, 5e-6)
 
     const { dWeight: actual } = await runKernel(
       device(),
@@ -60,7 +58,7 @@ describe('layerNorm', () => {
       { dWeight: [columns] },
       { rows, columns },
     )
-    if (columns > 1) expectClose(`${name}, dWeight`, actual!, dWeight, 1e-5)
+    expectClose(`${name}, dWeight`, actual!, dWeight, 5e-6)
   }
 
   it.each([1, 2, 7, 8, 9, 63, 64, 65, 127, 128, 129, 768])(
@@ -98,9 +96,9 @@ describe('layerNorm', () => {
           bias: { data: bias, shape: [columns] },
         },
         { out: [rows, columns], statistics: [rows, 2] },
-        { rows, columns, eps },
+        { rows, columns, eps: 1e-5 },
       )
-      const expected = reference.layerNorm(x, ones, bias, eps)
+      const expected = reference.layerNorm(x, ones, bias, 1e-5)
       let worst = 0
       out!.forEach((value, i) => (worst = Math.max(worst, Math.abs(value - expected[i]!))))
       expect(worst, `${lanes} lanes`).toBeLessThanOrEqual(1e-3)
@@ -120,7 +118,7 @@ describe('layerNorm', () => {
           bias: { data: bias, shape: [columns] },
         },
         { out: [1, columns], statistics: [1, 2] },
-        { rows: 1, columns, eps },
+        { rows: 1, columns, eps: 1e-5 },
       )
       expect([...out!]).toEqual([...bias])
     }

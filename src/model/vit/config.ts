@@ -31,7 +31,8 @@ export const familyDefaults: Readonly<
 }
 
 /** Size of the feature of one image. */
-export const featureSize = ({ projection, hiddenSize }: VitConfig): number => projection ?? hiddenSize
+export const featureSize = ({ projection, hiddenSize }: VitConfig): number =>
+  projection ?? hiddenSize
 
 const statistics = {
   clip: {

@@ -116,11 +116,7 @@ const schemes: readonly NamingScheme[] = [
     norm1: 'layernorm_before',
     norm2: 'layernorm_after',
     qkv: {
-      parts: [
-        'attention.attention.query',
-        'attention.attention.key',
-        'attention.attention.value',
-      ],
+      parts: ['attention.attention.query', 'attention.attention.key', 'attention.attention.value'],
     },
     out: 'attention.output.dense',
     fc1: 'intermediate.dense',
@@ -177,12 +173,18 @@ export function readVit(file: SafetensorsFile): {
   const patchShape = shapeOf(scheme.patch)
   const [hiddenSize = 0, channels = 0, patchSize = 0] = patchShape
   if (patchShape.length !== 4 || channels !== 3 || patchSize !== patchShape[3]) {
-    throw unfit(scheme, `${scheme.patch} has shape ${formatShape(patchShape)}, expected [D, 3, P, P]`)
+    throw unfit(
+      scheme,
+      `${scheme.patch} has shape ${formatShape(patchShape)}, expected [D, 3, P, P]`,
+    )
   }
   const rows = shapeOf(scheme.positions).at(-2) ?? 0
   const grid = Math.round(Math.sqrt(rows - 1))
   if (grid < 1 || grid * grid + 1 !== rows) {
-    throw unfit(scheme, `${scheme.positions} has ${rows} rows, expected 1 + a square grid of patches`)
+    throw unfit(
+      scheme,
+      `${scheme.positions} has ${rows} rows, expected 1 + a square grid of patches`,
+    )
   }
   const blockName = (index: number): string => scheme.block.replace('N', String(index))
   let layers = 0

@@ -137,7 +137,11 @@ export class VisionTransformer {
     if (hiddenStates) states.push(tokens)
     const feature = scope(() => {
       const all = tokens.view([tokens.size / hiddenSize, hiddenSize])
-      expect(classRows.size === batch, 'vit', () => `classRows has ${classRows.size} rows, not ${batch}`)
+      expect(
+        classRows.size === batch,
+        'vit',
+        () => `classRows has ${classRows.size} rows, not ${batch}`,
+      )
       const normed = this.normalize(gatherRows(all, classRows))
       return this.#projection ? linear(normed, this.#projection) : normed
     })

@@ -1,0 +1,4 @@
+/** {@link ./index.ts} for Node: the same, with Dawn as the GPU and weights from files. */
+export * from './index.ts'
+export { createDevice, type NodeDeviceOptions } from './runtime/adapter.node.ts'
+export { loadModel } from './loadModel.node.ts'

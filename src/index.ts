@@ -1,0 +1,61 @@
+/**
+ * Keeplight: CLIP and DINO vision transformers and light adapters on WebGPU, for pages and Node.
+ *
+ * Everything here runs in a page. In Node, `keeplight` resolves to `index.node.ts`, which is this
+ * with Dawn as the GPU and files as the source of weights.
+ */
+export { createDevice, Device } from './runtime/device.ts'
+export type { AdapterDescription, DeviceOptions, DeviceStats } from './runtime/device.ts'
+export { KeeplightError, type ErrorCode } from './runtime/errors.ts'
+export { keep, scope, Tensor } from './runtime/tensor.ts'
+export type { Dtype, TensorArray } from './runtime/tensor.ts'
+export { backward, withoutTape } from './runtime/tape.ts'
+export { Plan, record, type PlanStats } from './runtime/plan.ts'
+export { Parameters } from './runtime/parameters.ts'
+export { measureSpeed, timePlan, type Speed } from './runtime/speed.ts'
+export * from './runtime/ops/index.ts'
+export { defineKernel, kernelSource, read, readWrite, type Kernel } from './kernels/kernel.ts'
+export type { Activation } from './kernels/activations.ts'
+export { randomBits, randomUniform } from './kernels/random.ts'
+
+export { DEFAULT_MODEL, loadModel } from './loadModel.ts'
+export { modelFromBytes, VisionModel, type ModelOptions } from './model/model.ts'
+export type { Features } from './model/features.ts'
+export { MlpHead, scpHeadConfig, type HeadWeights, type MlpHeadConfig } from './model/mlpHead.ts'
+export { parseSafetensors, serializeSafetensors } from './model/safetensors.ts'
+export type { SafetensorsFile, TensorData } from './model/safetensors.ts'
+export {
+  preprocess,
+  resizeBicubic,
+  type Pixels,
+  type PreprocessConfig,
+} from './model/preprocess.ts'
+export { VisionTransformer } from './model/vit/vit.ts'
+export type { VitConfig } from './model/vit/config.ts'
+
+export { decodeImage } from './data/decode.ts'
+export { embedImages, type EmbedOptions } from './data/embedImages.ts'
+export { prepareViews, type ViewOptions } from './data/augment.ts'
+export { drawScene, sceneKinds, type SceneKind } from './data/scenes.ts'
+
+export { cluster, scpSettings } from './train/cluster.ts'
+export type {
+  ClusterOptions,
+  ClusterProgress,
+  ClusterResult,
+  Preset,
+  RestartSummary,
+  ScpSettings,
+} from './train/cluster.ts'
+export { kmeans, type KmeansOptions, type KmeansResult } from './train/kmeans.ts'
+export { normalizeRows } from './train/featureStore.ts'
+export { adam } from './train/adam.ts'
+export { adamTable, cosineSchedule } from './train/schedule.ts'
+export { scpStep, TrainingState, type TraceRow } from './train/scpStep.ts'
+export {
+  adjustedRandIndex,
+  clusteringAccuracy,
+  confusionMatrix,
+  matchClusters,
+  normalizedMutualInformation,
+} from './train/metrics.ts'

@@ -1,0 +1,93 @@
+import { defineKernel, readWrite } from '../kernels/kernel.ts'
+import { scaleKernel } from '../kernels/elementwise.ts'
+import type { Device } from './device.ts'
+import { matmul } from './ops/matmul.ts'
+import { record, type Plan } from './plan.ts'
+import { scope, type Tensor } from './tensor.ts'
+
+const FMA_GROUPS = 1024
+const FMA_STEPS = 256
+
+/** A loop of fused multiply-adds on registers: 16 independent chains, 4 rounds unrolled. */
+export const fmaLoopKernel = defineKernel({
+  label: 'fmaLoop',
+  bindings: { out: readWrite('f32') },
+  params: { groups: 'u32' },
+  workgroups: ({ groups }) => [groups, 1, 1],
+  wgsl: /* wgsl */ `
+@compute @workgroup_size(64)
+fn main(@builtin(global_invocation_id) id: vec3u) {
+  var a = vec4f(f32(id.x)); var b = a + 1.0; var c = a + 2.0; var d = a + 3.0;
+  let x = vec4f(0.999);
+  let y = vec4f(f32(id.x) * 1e-3);
+  for (var i = 0u; i < ${FMA_STEPS / 4}u; i++) {
+${'    a = fma(a, x, y); b = fma(b, x, y); c = fma(c, x, y); d = fma(d, x, y);\n'.repeat(4)}
+  }
+  out[id.x] = dot(a + b + c + d, vec4f(1.0));
+}
+`,
+})
+
+export interface Speed {
+  /** f32 multiply-adds in registers: the adapter's ceiling for arithmetic, GFLOP/s. */
+  readonly fmaGflops: number
+  /** Bytes read and written by a copying kernel, GB/s. */
+  readonly copyGBs: number
+  /** f32 matmul at 512×512×512, GFLOP/s. */
+  readonly matmulGflops: number
+}
+
+/** Seconds of one replay, the best of several batches after a warm-up, each about `budget` ms. */
+export async function timePlan(
+  device: Device,
+  plan: Plan<Record<string, Tensor>, unknown>,
+  budget = 100,
+): Promise<number> {
+  const time = async (runs: number): Promise<number> => {
+    const start = performance.now()
+    plan.runMany(runs)
+    await device.sync()
+    return (performance.now() - start) / 1000 / runs
+  }
+  await time(1)
+  let runs = 1
+  let each = await time(runs)
+  while (each * runs * 1000 < budget / 2 && runs < 10_000) {
+    runs = Math.ceil(Math.min(runs * 8, budget / 1000 / each))
+    each = Math.min(each, await time(runs))
+  }
+  for (let i = 0; i < 3; i++) each = Math.min(each, await time(runs))
+  return each
+}
+
+/** Measures the adapter's ceilings and our matmul, in about a second. */
+export async function measureSpeed(device: Device): Promise<Speed> {
+  const measure = async (body: () => unknown): Promise<number> => {
+    const plan = await record(device, {}, () => scope(() => void body()))
+    const seconds = await timePlan(device, plan)
+    plan.dispose()
+    return seconds
+  }
+  const size = 2 ** 22
+  const n = 512
+  const values = Float32Array.from({ length: n * n }, (_, i) => Math.sin(i))
+  const [x, a, b] = [
+    device.tensor(new Float32Array(size).fill(1.5), [size]),
+    device.tensor(values, [n, n]),
+    device.tensor(values, [n, n]),
+  ]
+  const fma = await measure(() => {
+    const out = device.empty([FMA_GROUPS * 64])
+    device.dispatch(fmaLoopKernel, { out }, { groups: FMA_GROUPS })
+  })
+  const copy = await measure(() => {
+    device.dispatch(scaleKernel, { x, out: device.empty([size]) }, { size, scale: 1 })
+  })
+  const product = await measure(() => matmul(a, b))
+  ;[x, a, b].forEach((tensor) => tensor.dispose())
+  return {
+    fmaGflops: (FMA_GROUPS * 64 * FMA_STEPS * 16 * 2) / fma / 1e9,
+    copyGBs: (size * 8) / copy / 1e9,
+    matmulGflops: (2 * n ** 3) / product / 1e9,
+  }
+}

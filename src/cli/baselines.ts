@@ -1,6 +1,7 @@
 import { rawEdge } from '../data/decodeMessages.ts'
 import type { Features } from '../model/features.ts'
 import type { Device } from '../runtime/device.ts'
+import { inertiaOf } from '../train/cluster.ts'
 import { normalizeRows } from '../train/featureStore.ts'
 import { kmeans } from '../train/kmeans.ts'
 import {
@@ -10,9 +11,8 @@ import {
 } from '../train/metrics.ts'
 import type { Score } from './report/data.ts'
 
-/** k-means is fitted on at most this many images, evenly spaced; all are then assigned. */
-const featureSample = 10_000
-const rawSample = 1_000
+/** Raw-pixel k-means is fitted on at most this many images, evenly spaced; all are then assigned. */
+const rawSample = 5_000
 
 /** N rows of `dimension` numbers. */
 interface Points {
@@ -27,6 +27,7 @@ export interface BaselineOptions {
   readonly seed: number
   /** Class of each image, where known. */
   readonly labels: Int32Array | undefined
+  readonly signal?: AbortSignal
 }
 
 /**
@@ -44,7 +45,7 @@ export async function comparePartitions(
   const { count, dimension, clean } = features
   const points = { data: clean.slice(), count, dimension }
   normalizeRows(points.data, dimension)
-  const onFeatures = await partition(points, options, featureSample, 20)
+  const onFeatures = await partition(points, options, count, 20)
   const pixels = { data: raw, count, dimension: rawEdge * rawEdge * 3 }
   const onPixels = await partition(pixels, options, rawSample, 10)
   const score = (method: string, partition: Int32Array): Score => ({
@@ -54,7 +55,7 @@ export async function comparePartitions(
       nmi: normalizedMutualInformation(options.labels, partition),
       ari: adjustedRandIndex(options.labels, partition),
     }),
-    inertia: meanSquaredDistance(points, partition, options.k),
+    inertia: inertiaOf(points.data, dimension, partition, options.k),
     agreement: adjustedRandIndex(assignments, partition),
   })
   return [
@@ -66,13 +67,13 @@ export async function comparePartitions(
 
 async function partition(
   points: Points,
-  { device, k, seed }: BaselineOptions,
+  { device, k, seed, signal }: BaselineOptions,
   sample: number,
   restarts: number,
 ): Promise<Int32Array> {
   const fitted = thin(points, Math.max(sample, 4 * k))
   const { count, dimension } = fitted
-  const settings = { device, count, dimension, k, restarts, seed }
+  const settings = { device, count, dimension, k, restarts, seed, signal }
   const { centres, assignments } = await kmeans(Float32Array.from(fitted.data), settings)
   return fitted === points ? assignments : assignToNearest(points, centres, k)
 }
@@ -106,24 +107,4 @@ function assignToNearest(
     }
     return best
   })
-}
-
-/** Mean squared distance of the rows to the mean of their cluster. */
-export function meanSquaredDistance(points: Points, partition: Int32Array, k: number): number {
-  const { data, count, dimension } = points
-  const sums = new Float64Array(k * dimension)
-  const sizes = new Float64Array(k)
-  for (let i = 0; i < count; i++) {
-    sizes[partition[i]]++
-    for (let d = 0; d < dimension; d++)
-      sums[partition[i] * dimension + d] += data[i * dimension + d]
-  }
-  let total = 0
-  for (let i = 0; i < count; i++) {
-    const j = partition[i]
-    for (let d = 0; d < dimension; d++) {
-      total += (data[i * dimension + d] - sums[j * dimension + d] / sizes[j]) ** 2
-    }
-  }
-  return total / count
 }

@@ -20,7 +20,7 @@ interface DemoOptions extends Omit<ClusterSettings, 'k'> {
 export function addDemoCommand(program: Command, context: (output: DemoOptions) => Context): void {
   const command = program
     .command('demo')
-    .summary('draw pictures of ten kinds and cluster them')
+    .summary('draw pictures of several kinds and cluster them')
     .description(
       `Draws pictures of ${sceneKinds.length} kinds (${sceneKinds.join(', ')}), clusters them ` +
         'without looking at the kinds, and scores the clusters by them.',

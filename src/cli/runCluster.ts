@@ -92,6 +92,7 @@ async function finish(
     k,
     seed,
     labels,
+    signal,
   })
   watch.lap('scoring')
   const assignments = toAssignments(

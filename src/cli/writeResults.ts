@@ -47,7 +47,7 @@ export async function writeResults(results: RunResults): Promise<Summary> {
 }
 
 function summarize(results: RunResults) {
-  const { folder, collection, result, scores, clusters, settings, out, model } = results
+  const { folder, collection, result, scores, clusters, out, model } = results
   const { broken, reused, embedded, cache, kept } = collection
   const files = ['assignments.csv', 'assignments.json', 'head.safetensors', 'metrics.json']
   return {
@@ -66,7 +66,7 @@ function summarize(results: RunResults) {
     })),
     confusion: confusionOf(results)?.counts,
     model: { name: model.name, hash: model.hash, dimension: model.dimension },
-    settings: trainingSettings(settings),
+    settings: trainingSettings(results),
     training: {
       steps: result.steps,
       batch: result.batch,
@@ -81,9 +81,9 @@ function summarize(results: RunResults) {
   }
 }
 
-function trainingSettings(settings: ClusterSettings) {
-  const { k, views, preset, noise, pairs, restarts, alpha, epochs, minSteps, lr, seed } = settings
-  return { k, seed, preset, views, noise, pairs, restarts, alpha, epochs, minSteps, lr }
+function trainingSettings({ settings, result }: RunResults) {
+  const { k, seed, preset, views } = settings
+  return { k, seed, preset, views, ...result.settings }
 }
 
 function serializeHead(results: RunResults): Uint8Array {
@@ -93,14 +93,15 @@ function serializeHead(results: RunResults): Uint8Array {
   return serializeSafetensors(Object.fromEntries(tensors), headMetadata(results))
 }
 
-function headMetadata({ model, settings, result }: RunResults): Record<string, string> {
+function headMetadata(results: RunResults): Record<string, string> {
+  const { model, result } = results
   return {
     format: 'keeplight-head',
     keeplight: version,
     model: model.name,
     model_hash: model.hash,
     k: String(result.k),
-    settings: JSON.stringify(trainingSettings(settings)),
+    settings: JSON.stringify(trainingSettings(results)),
   }
 }
 
@@ -116,8 +117,7 @@ function toReport(results: RunResults): ReportData {
   const { folder, collection, result, scores, clusters, model, adapter, timings } = results
   const { kept, reused, broken } = collection
   const seconds = timings.reduce((sum, lap) => sum + lap.seconds, 0)
-  const { k, ...settings } = trainingSettings(results.settings)
-  const given = Object.entries(settings).filter(([, value]) => value !== undefined)
+  const { k, ...settings } = trainingSettings(results)
   return {
     title: basename(folder.root) || folder.root,
     subtitle:
@@ -135,9 +135,9 @@ function toReport(results: RunResults): ReportData {
       ['folder', folder.root],
       ['model', model.name],
       ['clusters', String(k)],
-      ...given.map(([name, value]) => [name, String(value)] as const),
+      ...Object.entries(settings).map(([name, value]) => [name, String(value)] as const),
       ['steps', String(result.steps)],
-      ['batch', String(result.batch)],
+      ['images in a step', String(result.batch)],
       ['adapter', adapter.description || adapter.vendor],
       ['version', version],
     ],

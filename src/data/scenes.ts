@@ -25,8 +25,6 @@ const painters = {
   flower: paintFlower,
   bricks: paintBricks,
   fish: paintFish,
-  stripes: paintStripes,
-  tiles: paintTiles,
   balloons: paintBalloons,
 } satisfies Record<string, (brush: Brush) => void>
 
@@ -76,7 +74,7 @@ function paintSunset({ canvas, random, noise }: Brush): void {
 }
 
 function paintForest({ canvas, random, noise }: Brush): void {
-  const sky = random.colour([0.48, 0.64], [0.1, 0.5], [0.55, 0.85])
+  const sky = random.colour([0.48, 1.12], [0.1, 0.6], [0.15, 0.9])
   canvas.fill((x, y) => shade(sky, 0.2 * noise.fractal(x / 50, y / 30)))
   const hue = random.chance(0.3) ? random.range(0.06, 0.14) : random.range(0.22, 0.4)
   const ground = hsl(random.range(0.08, 0.3), 0.35, random.range(0.2, 0.4))
@@ -118,25 +116,23 @@ function paintFir(
 }
 
 function paintSkyline({ canvas, random, noise }: Brush): void {
-  const night = random.chance(0.6)
-  const top = night
-    ? random.colour([0.58, 0.8], [0.3, 0.7], [0.05, 0.14])
-    : random.colour([0.5, 0.65], [0.3, 0.6], [0.5, 0.7])
-  const low = random.colour([0.5, 1.12], [0.3, 0.7], night ? [0.18, 0.4] : [0.65, 0.85])
+  const night = random.range(0, 1) // from noon to midnight
+  const top = shade(random.colour([0.5, 0.8], [0.3, 0.7], [0.5, 0.7]), -0.9 * night)
+  const low = shade(random.colour([0.5, 1.12], [0.3, 0.7], [0.6, 0.85]), -0.7 * night)
   canvas.fill((x, y) => shade(gradient(top, low)(x, y), noise.fractal(x / 40, y / 20) * 0.15))
   const lamp = random.colour([0.1, 0.17], [0.6, 1], [0.6, 0.8])
   for (let layer = 0; layer < 3; layer++) {
     for (let x = random.range(-15, 0); x < width;) {
       const wide = random.range(18, 40)
       const tall = random.range(45, 135) - layer * 16
-      const wall = shade(random.colour([0.5, 1.1], [0.05, 0.3], [0.16, 0.3]), night ? -0.3 : 0.15)
+      const wall = shade(random.colour([0.5, 1.1], [0.05, 0.3], [0.16, 0.3]), 0.15 - 0.5 * night)
       const roof = height - tall
       canvas.rectangle(x, roof, wide, tall, shade(wall, 0.25 - layer * 0.2))
       if (random.chance(0.3)) canvas.rectangle(x + wide / 2, roof - 16, 1.5, 16, wall)
       for (let wy = roof + 5; wy < height; wy += 8) {
         for (let wx = x + 3; wx < x + wide - 4; wx += 6) {
-          const lit = random.chance(night ? 0.55 : 0.15)
-          canvas.rectangle(wx, wy, 3, 4, lit ? lamp : shade(wall, night ? -0.4 : 0.4))
+          const lit = random.chance(0.15 + 0.4 * night)
+          canvas.rectangle(wx, wy, 3, 4, lit ? lamp : shade(wall, 0.4 - 0.8 * night))
         }
       }
       x += wide + random.range(-2, 6)
@@ -145,8 +141,8 @@ function paintSkyline({ canvas, random, noise }: Brush): void {
 }
 
 function paintMountains({ canvas, random, noise }: Brush): void {
-  const sky = random.colour([0.5, 0.66], [0.25, 0.7], [0.4, 0.75])
-  const haze = random.colour([0.5, 1.1], [0.1, 0.5], [0.75, 0.9])
+  const sky = random.colour([0.5, 1.1], [0.25, 0.7], [0.2, 0.75])
+  const haze = random.colour([0.5, 1.15], [0.1, 0.7], [0.5, 0.9])
   canvas.fill((x, y) => {
     const cloud = Math.max(0, noise.fractal(x / 55, y / 22) - 0.5) * 1.5
     return shade(gradient(sky, haze, 0, 130)(x, y), cloud)
@@ -305,46 +301,8 @@ function paintOneFish(
   canvas.circle(x + way * size * 0.7, y - size * 0.1, size * 0.055, [0.05, 0.05, 0.08])
 }
 
-function paintStripes({ canvas, random, noise }: Brush): void {
-  const colours = Array.from({ length: random.integer(2, 4) }, () =>
-    random.colour([0, 1], [0.3, 0.9], [0.2, 0.85]),
-  )
-  const angle = random.range(-0.5, 0.5) + (random.chance(0.5) ? Math.PI / 2 : 0)
-  const period = random.range(9, 20) * colours.length
-  const [cos, sin] = [Math.cos(angle), Math.sin(angle)]
-  const fold = random.range(2, 14)
-  canvas.fill((x, y) => {
-    const bend = fold * noise.at(x / 70, y / 70)
-    const along = (((x * cos + y * sin + bend) / period) % 1) + 1
-    const colour = colours[Math.floor((along % 1) * colours.length)]
-    const thread = ((x + y) % 3) * 0.05 - ((x - y) % 4 === 0 ? 0.1 : 0)
-    return shade(colour, thread + 0.35 * (noise.fractal(x / 50, y / 50, 2) - 0.5))
-  })
-}
-
-function paintTiles({ canvas, random, noise }: Brush): void {
-  const light = random.colour([0, 1], [0, 0.5], [0.7, 0.95])
-  const dark = random.colour([0, 1], [0.1, 0.8], [0.08, 0.4])
-  const angle = random.range(-0.7, 0.7)
-  const scale = random.range(5, 10)
-  const horizon = random.range(-160, -20)
-  canvas.fill((x, y) => {
-    // A floor seen at a slant: rows recede towards a horizon above the picture.
-    const depth = (260 * scale) / (y - horizon)
-    const across = ((x - width / 2) * depth) / 100
-    const u = across * Math.cos(angle) - depth * 2.2 * Math.sin(angle)
-    const v = across * Math.sin(angle) + depth * 2.2 * Math.cos(angle)
-    const edge = 6
-    const even = (Math.floor(u / edge) + Math.floor(v / edge)) % 2 === 0
-    return shade(
-      even ? light : dark,
-      0.35 * (noise.fractal(u / 3, v / 3) - 0.5) - 0.0012 * (height - y),
-    )
-  })
-}
-
 function paintBalloons({ canvas, random, noise }: Brush): void {
-  const sky = random.colour([0.5, 0.68], [0.2, 0.8], [0.45, 0.8])
+  const sky = random.colour([0.5, 1.15], [0.2, 0.8], [0.25, 0.8])
   canvas.fill((x, y) => {
     const cloud = Math.max(0, noise.fractal(x / 45, y / 25) - 0.48) * 2.2
     return shade(gradient(sky, shade(sky, 0.5))(x, y), Math.min(0.9, cloud))

@@ -44,7 +44,8 @@ fn activateGradient(x: f32) -> f32 { return 1.0; }
 `
     case 'relu':
       return /* wgsl */ `
-fn activate(x: f32) -> f32 { return max(x, 0.0); }
+// Not max(x, 0), which would turn NaN into 0 and hide it.
+fn activate(x: f32) -> f32 { return select(x, 0.0, x < 0.0); }
 fn activateGradient(x: f32) -> f32 { return select(0.0, 1.0, x > 0.0); }
 `
     case 'gelu':

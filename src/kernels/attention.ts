@@ -1,14 +1,15 @@
+import { layoutParams, sliceWgsl, sliceWorkgroups, type AttentionParam } from './attentionLayout.ts'
 import {
   defineKernel,
   kernelFamily,
   linearIdWgsl,
-  linearWorkgroups,
   read,
   readWrite,
   type Binding,
   type Kernel,
+  type KernelVariant,
 } from './kernel.ts'
-import type { MatmulVariant } from './matmul.ts'
+import { lines, pick, range } from './template.ts'
 
 /**
  * out = softmax(scale · Q·Kᵀ) · V for every head, f32, without storing the scores.
@@ -23,7 +24,7 @@ export interface AttentionOptions {
   readonly causal: boolean
   /** Also writes log Σ exp(score) of every row, which the backward pass starts from. */
   readonly logSumExp: boolean
-  readonly variant: MatmulVariant
+  readonly variant: KernelVariant
 }
 
 export const MAX_HEAD_SIZE = 128
@@ -31,91 +32,19 @@ export const MAX_HEAD_SIZE = 128
 /** `lse` is bound when the options ask for it. */
 export type AttentionBinding = 'q' | 'k' | 'v' | 'out' | 'lse'
 
-/**
- * Where a token's head starts, in elements: of q, k, v at
- * `offset + batch · inBatch + token · inToken + head · inHead`, likewise of out without an offset.
- * All are multiples of 4.
- */
-export const layoutParams = {
-  batches: 'u32',
-  heads: 'u32',
-  tokens: 'u32',
-  headSize: 'u32',
-  inBatch: 'u32',
-  inToken: 'u32',
-  inHead: 'u32',
-  kOffset: 'u32',
-  vOffset: 'u32',
-  outBatch: 'u32',
-  outToken: 'u32',
-  outHead: 'u32',
-  scale: 'f32',
-} as const
-export type AttentionParam = keyof typeof layoutParams
-export type AttentionParams = Readonly<Record<AttentionParam, number>>
-
-export interface AttentionSize {
-  readonly batches: number
-  readonly heads: number
-  readonly tokens: number
-  readonly headSize: number
-}
-
-/** q, k, v are [B, T, 3·H·d], one buffer; out is [B, T, H·d]. */
-export function packedLayout(size: AttentionSize, scale: number): AttentionParams {
-  const { batches, heads, tokens, headSize } = size
-  const width = heads * headSize
-  return {
-    batches,
-    heads,
-    tokens,
-    headSize,
-    inBatch: tokens * 3 * width,
-    inToken: 3 * width,
-    inHead: headSize,
-    kOffset: width,
-    vOffset: 2 * width,
-    outBatch: tokens * width,
-    outToken: width,
-    outHead: headSize,
-    scale,
-  }
-}
-
-/** q, k, v and out are [B, H, T, d], a buffer each. */
-export function separateLayout(size: AttentionSize, scale: number): AttentionParams {
-  const { batches, heads, tokens, headSize } = size
-  const head = tokens * headSize
-  return {
-    batches,
-    heads,
-    tokens,
-    headSize,
-    inBatch: heads * head,
-    inToken: headSize,
-    inHead: head,
-    kOffset: 0,
-    vOffset: 0,
-    outBatch: heads * head,
-    outToken: headSize,
-    outHead: head,
-    scale,
-  }
-}
-
 export const attentionKernel = kernelFamily((options: AttentionOptions) => {
   return options.variant === 'tile'
     ? tileKernel(options)
     : subgroupKernel(options, options.variant === 'subgroup8' ? 8 : 4)
 })
 
-export const attentionLabel = (name: string, options: AttentionOptions): string =>
+const label = ({ headSize, causal, logSumExp, variant }: AttentionOptions): string =>
   [
-    name,
-    `d${options.headSize}`,
-    ...(options.causal ? ['causal'] : []),
-    ...(options.logSumExp ? ['lse'] : []),
-    options.variant,
+    'attention',
+    `d${headSize}`,
+    ...(causal ? ['causal'] : []),
+    ...(logSumExp ? ['lse'] : []),
+    variant,
   ].join('.')
 
 function bindings({ logSumExp }: AttentionOptions): Record<AttentionBinding, Binding> {
@@ -136,37 +65,6 @@ const TILE = 32
 /** Of a staged row of Q or K, in vec4s: 8 and one more, so that rows start in different memory banks. */
 const STRIDE = 9
 const TILE_QUADS = 2 * TILE * STRIDE
-
-const range = (count: number): number[] => Array.from({ length: count }, (_, index) => index)
-/** The item that the run-time index names. */
-const pick = (items: readonly string[], index: string): string =>
-  items.reduceRight((rest, item, i) => `select(${rest}, ${item}, ${index} == ${i}u)`)
-const lines = (items: readonly string[]): string => items.join('\n')
-
-/**
- * What a workgroup works on, in units of vec4: `slice` (batch · heads + head), `first` (its first
- * query), and where q, k, v and out of the slice start.
- */
-export const sliceWgsl = (rows: number): string => /* wgsl */ `
-  let group = linearWorkgroup(id, count);
-  let blocks = (params.tokens + ${rows - 1}u) / ${rows}u;
-  let slice = group / blocks;
-  if (slice >= params.batches * params.heads) { return; }
-  let first = group % blocks * ${rows}u;
-  let head = slice % params.heads;
-  let batch = slice / params.heads;
-  let inToken = params.inToken / 4u;
-  let outToken = params.outToken / 4u;
-  let qBase = (batch * params.inBatch + head * params.inHead) / 4u;
-  let kBase = qBase + params.kOffset / 4u;
-  let vBase = qBase + params.vOffset / 4u;
-  let outBase = (batch * params.outBatch + head * params.outHead) / 4u;
-`
-
-const workgroups =
-  (rows: number) =>
-  ({ batches, heads, tokens }: AttentionParams): ReturnType<typeof linearWorkgroups> =>
-    linearWorkgroups(batches * heads * Math.ceil(tokens / rows), 1)
 
 /**
  * 32 queries a workgroup of 8×8 threads. For 32 keys at a time, thread (y, x) makes the scores of
@@ -191,10 +89,10 @@ function tileKernel(options: AttentionOptions): Kernel<AttentionBinding, Attenti
         ${ragged ? `if (c < ${quads}u) ` : ''}{ tile[(${at} + row) * ${STRIDE}u + i % 8u] = ${name}[${name}Base + (${token} + row) * inToken + c]; }
       }`
   return defineKernel({
-    label: attentionLabel('attention', options),
+    label: label(options),
     bindings: bindings(options),
     params: layoutParams,
-    workgroups: workgroups(TILE),
+    workgroups: sliceWorkgroups(TILE),
     wgsl: /* wgsl */ `${linearIdWgsl}
 // Rows of Q, then rows of K; or rows of V
 var<workgroup> tile: array<vec4f, ${TILE_QUADS}>;
@@ -332,11 +230,11 @@ function subgroupKernel(
   const broadcast = (name: string, row: number): string =>
     `subgroupBroadcast(${name}${Math.floor(row / lanes)}, ${row % lanes}u)`
   return defineKernel({
-    label: attentionLabel('attention', options),
+    label: label(options),
     bindings: bindings(options),
     params: layoutParams,
     features: ['subgroups'],
-    workgroups: workgroups(queries),
+    workgroups: sliceWorkgroups(queries),
     wgsl: /* wgsl */ `${linearIdWgsl}
 @compute @workgroup_size(${lanes})
 fn main(

@@ -97,7 +97,7 @@ export const batchNormTrainKernel = kernelFamily(({ relu }: BatchNormOptions) =>
     for (var row = lane; row < params.rows; row += 8u) {
       let i = row * params.columns + c;
       let y = (x[i] - mean) * scale + shift;
-      out[i] = ${relu ? 'max(y, 0.0)' : 'y'};
+      out[i] = ${rectified(relu)};
     }
   }
 `)}`,
@@ -155,6 +155,9 @@ export const batchNormTrainBackwardKernel = kernelFamily(({ relu }: BatchNormOpt
   }),
 )
 
+/** y, or ReLU of it; not max(y, 0), which would turn NaN into 0 and hide it. */
+const rectified = (relu: boolean): string => (relu ? 'select(y, 0.0, y < 0.0)' : 'y')
+
 /** The gradient that comes through the fused ReLU, given its input y. */
 function passed(relu: boolean): string {
   return `fn passed(g: f32, y: f32) -> f32 { return ${relu ? 'select(0.0, g, y > 0.0)' : 'g'}; }`
@@ -186,7 +189,7 @@ fn main(
   let c = i % params.columns;
   let invStd = 1.0 / sqrt(running[params.columns + c] + params.eps);
   let y = (x[i] - running[c]) * invStd * weight[c] + bias[c];
-  out[i] = ${relu ? 'max(y, 0.0)' : 'y'};
+  out[i] = ${rectified(relu)};
 }
 `,
   }),

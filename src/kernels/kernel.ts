@@ -23,6 +23,14 @@ export type Workgroups = readonly [number, number, number]
 export type KernelFeature = 'subgroups' | 'shader-f16'
 
 /**
+ * How a family's kernels are written. `tile`: operands staged in workgroup memory, for GPUs.
+ * `subgroup8`, `subgroup4`: a workgroup is one subgroup of that many lanes, operands are loaded once
+ * and broadcast from registers. On CPU rasterisers a load costs ten times a broadcast, which makes
+ * this several times faster there.
+ */
+export type KernelVariant = 'tile' | 'subgroup8' | 'subgroup4'
+
+/**
  * @typeParam B names of the bindings; their order is the order of binding numbers
  * @typeParam P names of the parameters, fields of the uniform `params`
  */

@@ -8,7 +8,9 @@ import {
   readWrite,
   type Binding,
   type Kernel,
+  type KernelVariant,
 } from './kernel.ts'
+import { range } from './template.ts'
 
 /**
  * out = activate(op(A) · op(B) + bias) + residual, f32, with op(A) [m, k] and op(B) [k, n].
@@ -26,15 +28,9 @@ export interface MatmulOptions {
   readonly activation: Activation
   /** Adds `residual` [m, n] after the activation. */
   readonly residual: boolean
-  readonly variant: MatmulVariant
+  /** `tile`: 64×64 tiles. */
+  readonly variant: KernelVariant
 }
-
-/**
- * `tile`: 64×64 tiles staged in workgroup memory, for GPUs.
- * `subgroup8`, `subgroup4`: operands are loaded once per subgroup and broadcast from registers. On
- * CPU rasterisers a load costs ten times a broadcast, which makes this five times faster there.
- */
-export type MatmulVariant = 'tile' | 'subgroup8' | 'subgroup4'
 
 /** Names of the operands; `bias` and `residual` are bound when the options ask for them. */
 export type MatmulBinding = 'a' | 'b' | 'bias' | 'residual' | 'out'
@@ -85,8 +81,6 @@ fn store(row: u32, column: u32, sum: f32) {
 }
 `
 }
-
-const range = (count: number): number[] => Array.from({ length: count }, (_, index) => index)
 
 function tileKernel(options: MatmulOptions): Kernel<MatmulBinding, MatmulParam> {
   const rows = range(4)

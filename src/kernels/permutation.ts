@@ -9,7 +9,7 @@ const ROUNDS = 6
 /** WGSL twin of {@link permute}: `permute(index, n, key: vec2u) -> u32`. */
 export const permuteWgsl = /* wgsl */ `
 fn feistelRound(value: u32, key: u32) -> u32 {
-  var x = value * 0x9e3779b1u ^ key;
+  var x = (value * 0x9e3779b1u) ^ key;
   x = (x ^ (x >> 16u)) * 0x85ebca6bu;
   x = (x ^ (x >> 13u)) * 0xc2b2ae35u;
   return x ^ (x >> 16u);
@@ -26,7 +26,7 @@ fn permute(index: u32, n: u32, key: vec2u) -> u32 {
       left = right;
       right = next;
     }
-    value = left << bits | right;
+    value = (left << bits) | right;
     if (value < n) { return value; }
   }
 }

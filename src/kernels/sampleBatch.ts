@@ -10,12 +10,12 @@ const CHOICE = 2
 const NOISE = 3
 
 /**
- * Standard normal from 24 random bits by the inverse error function, as Giles' single-precision
+ * Standard normal from 23 random bits (one more would round to exactly 1, whose normal is infinite) by the inverse error function, as Giles' single-precision
  * polynomials give it ("Approximating the erfinv function", GPU Computing Gems 2, 2010).
  */
-const normalWgsl = /* wgsl */ `
+export const normalWgsl = /* wgsl */ `
 fn normalFloat(bits: u32) -> f32 {
-  let x = (f32(bits >> 8u) + 0.5) * 0x1p-23 - 1.0;
+  let x = (f32(bits >> 9u) + 0.5) * 0x1p-22 - 1.0;
   var w = -log((1.0 - x) * (1.0 + x));
   var p: f32;
   if (w < 5.0) {

@@ -1,5 +1,4 @@
-import type { Kernel, KernelFeature } from '../kernels/kernel.ts'
-import type { MatmulVariant } from '../kernels/matmul.ts'
+import type { Kernel, KernelFeature, KernelVariant } from '../kernels/kernel.ts'
 import { describe, makeCommand, type Command } from './command.ts'
 import { KeeplightError, type ErrorCode } from './errors.ts'
 import { PipelineCache } from './pipelines.ts'
@@ -138,8 +137,8 @@ export class Device {
     return new Device(gpu, describeAdapter(adapter.info), release)
   }
 
-  /** Names of the matmul variant that suits this adapter. */
-  get matmulVariant(): MatmulVariant {
+  /** The variant of kernel families that suits this adapter. */
+  get kernelVariant(): KernelVariant {
     const { software, subgroupSize } = this.adapter
     if (!software || !this.has('subgroups')) return 'tile'
     return subgroupSize === 8 ? 'subgroup8' : subgroupSize === 4 ? 'subgroup4' : 'tile'

@@ -238,6 +238,8 @@ export function backward(loss: Tensor<'f32'>, leaves: readonly Tensor<'f32'>[]):
     gradient?.dispose()
     node.spend()
   }
+  const asked = new Set<Source>(leaves)
+  for (const [source, gradient] of gradients) if (!asked.has(source)) gradient.dispose()
   return leaves.map((leaf) => settle(leaf, gradients.get(leaf)))
 }
 

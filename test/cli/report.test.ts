@@ -101,12 +101,12 @@ async function open(report: string): Promise<Opened> {
 describe('the report in Chromium', () => {
   it('runs no script and asks for nothing, whatever fifty files are called', async () => {
     expect(new Set(payloads).size).toBe(50)
-    const data = await sampleReport(5, (cluster, image) => payloads[cluster * 5 + image])
+    const data = await sampleReport(7, (cluster, image) => payloads[(cluster * 7 + image) % 50])
     const hostile = {
       ...data,
       title: payloads[17],
       broken: payloads.map((path) => ({ path, message: path })),
-      confusion: data.confusion && { ...data.confusion, classes: payloads.slice(0, 10) },
+      confusion: data.confusion && { ...data.confusion, classes: payloads.slice(0, 8) },
     }
     const { page, problems, requests } = await open(renderReport(hostile))
     expect(problems).toEqual([])
@@ -122,12 +122,8 @@ describe('the report in Chromium', () => {
     const names = await page
       .locator('.sheet img')
       .evaluateAll((all) => all.map((img) => (img as HTMLImageElement).alt))
-    expect(names.sort()).toEqual(
-      payloads
-        // eslint-disable-next-line no-control-regex
-        .map((name) => name.replace(/[\u0000\n]/g, '\ufffd').replace('\ud800', '\ufffd'))
-        .sort(),
-    )
+    const shown = payloads.map((name) => name.replace(/[\u0000\n\ud800]/g, '\ufffd')) // eslint-disable-line no-control-regex
+    expect(new Set(names)).toEqual(new Set(shown))
     await page.close()
   })
 
@@ -139,7 +135,7 @@ describe('the report in Chromium', () => {
       const pictures = await page
         .locator('img')
         .evaluateAll((all) => all.map((img) => (img as HTMLImageElement).naturalWidth))
-      expect(pictures).toHaveLength(10 * 13 + 10 * 4)
+      expect(pictures).toHaveLength(8 * 13 + 8 * 4)
       expect(Math.min(...pictures)).toBeGreaterThan(0)
       expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(
         width,
@@ -190,7 +186,7 @@ describe('renderReport', () => {
       scores: data.scores.map(({ method, inertia, agreement }) => ({ method, inertia, agreement })),
       clusters: [
         ...data.clusters.map((cluster) => ({ ...cluster, majority: undefined })),
-        { id: 10, size: 0, confidence: 0, surest: [], omitted: 0, leastSure: [] },
+        { id: 8, size: 0, confidence: 0, surest: [], omitted: 0, leastSure: [] },
       ],
     })
     expect(report).toContain('No image fell into this cluster.')

@@ -72,7 +72,7 @@ export async function sampleReport(
     settings: [
       ['folder', '/home/me/photos'],
       ['model', 'keeplight-tiny'],
-      ['clusters', '10'],
+      ['clusters', '8'],
     ],
     timings: [
       ['embedding', '1 min 40 s'],

@@ -1,10 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { matmulKernel, type MatmulOptions, type MatmulVariant } from '../../src/kernels/matmul.ts'
+import type { KernelVariant } from '../../src/kernels/kernel.ts'
+import { matmulKernel, type MatmulOptions } from '../../src/kernels/matmul.ts'
 import { activations } from '../reference/activations.ts'
 import { matmul } from '../reference/matmul.ts'
 import { expectClose } from '../support/compare.ts'
 import { useDevice } from '../support/device.ts'
-import { runKernel } from '../support/kernels.ts'
+import { kernelVariants, runKernel } from '../support/kernels.ts'
 import { randomArray } from '../support/random.ts'
 
 const plain: MatmulOptions = {
@@ -18,10 +19,7 @@ const plain: MatmulOptions = {
 
 describe('matmul', () => {
   const device = useDevice()
-  const variants = (): MatmulVariant[] =>
-    ['tile', ...new Set([device().matmulVariant])].filter(
-      (variant, i, all) => all.indexOf(variant) === i,
-    )
+  const variants = (): KernelVariant[] => kernelVariants(device())
 
   async function check(options: MatmulOptions, m: number, n: number, k: number): Promise<void> {
     const { transposeA, transposeB } = options

@@ -116,3 +116,18 @@ export function packHeads(
   })
   return packed
 }
+
+/** Part `index` of `parts` of a tensor made by {@link packHeads}, as [B, H, T, d]. */
+export function unpackHeads(
+  packed: ArrayLike<number>,
+  index: number,
+  parts: number,
+  { batches, heads, tokens, headSize: d }: AttentionCase,
+): Float64Array {
+  return Float64Array.from({ length: batches * heads * tokens * d }, (_, i) => {
+    const token = Math.floor(i / d) % tokens
+    const head = Math.floor(i / (d * tokens)) % heads
+    const batch = Math.floor(i / (d * tokens * heads))
+    return packed[(((batch * tokens + token) * parts + index) * heads + head) * d + (i % d)]!
+  })
+}

@@ -1,4 +1,4 @@
-import type { Kernel } from '../../src/kernels/kernel.ts'
+import type { Kernel, KernelVariant } from '../../src/kernels/kernel.ts'
 import type { Device } from '../../src/runtime/device.ts'
 import type { Shape } from '../../src/runtime/shape.ts'
 import { scope, type Tensor, type TensorArray } from '../../src/runtime/tensor.ts'
@@ -34,4 +34,9 @@ export async function runKernel<B extends string, P extends string>(
   }
   Object.values(tensors).forEach((tensor) => tensor.dispose())
   return results
+}
+
+/** The variants of a kernel family that the device can run. */
+export function kernelVariants({ kernelVariant }: Device): KernelVariant[] {
+  return kernelVariant === 'tile' ? ['tile'] : ['tile', kernelVariant]
 }

@@ -1,11 +1,12 @@
+import { attentionKernel, MAX_HEAD_SIZE } from '../../kernels/attention.ts'
+import { attentionBackwardKernel, attentionDeltaKernel } from '../../kernels/attentionBackward.ts'
 import {
-  attentionKernel,
-  MAX_HEAD_SIZE,
   packedLayout,
   separateLayout,
   type AttentionParams,
   type AttentionSize,
-} from '../../kernels/attention.ts'
+} from '../../kernels/attentionLayout.ts'
+import { KeeplightError } from '../errors.ts'
 import { expect, expectShape, formatShape } from '../shape.ts'
 import { apply, needsGradient, type Op } from '../tape.ts'
 import type { Tensor } from '../tensor.ts'
@@ -56,11 +57,39 @@ function forward(
     headSize,
     causal,
     logSumExp: lse !== undefined,
-    variant: device.matmulVariant,
+    variant: device.kernelVariant,
   })
   // The kernel binds lse only when its options say so.
   device.dispatch(kernel, { q, k, v, out, lse: lse ?? out }, layout)
   return { out, lse }
+}
+
+interface BackwardTensors {
+  readonly q: Tensor<'f32'>
+  readonly k: Tensor<'f32'>
+  readonly v: Tensor<'f32'>
+  readonly dOut: Tensor<'f32'>
+}
+
+/** Writes the gradients that are given; a packed one, all three, is given as `dQ` and `dK`. */
+function backward(
+  tensors: BackwardTensors,
+  { out, lse }: Saved,
+  { dQ, dK, dV }: Partial<Record<'dQ' | 'dK' | 'dV', Tensor<'f32'>>>,
+  { headSize, causal, layout }: Attributes,
+): void {
+  if (!lse) throw new KeeplightError('internal', 'attention: the forward pass saved no lse')
+  const { device } = out
+  const delta = device.empty(lse.shape)
+  device.dispatch(attentionDeltaKernel, { out, dOut: tensors.dOut, delta }, layout)
+  const run = (owner: 'query' | 'key', dX: Tensor<'f32'>): void => {
+    const packed = dV === undefined
+    const kernel = attentionBackwardKernel({ headSize, causal, owner, packed })
+    device.dispatch(kernel, { ...tensors, lse, delta, dX, dV: dV ?? dX }, layout)
+  }
+  if (dQ) run('query', dQ)
+  if (dK) run('key', dK)
+  delta.dispose()
 }
 
 interface PackedInputs extends Record<string, Tensor | undefined> {
@@ -75,9 +104,11 @@ const packedOp: Op<PackedInputs, Attributes, Saved & { readonly qkv: Tensor<'f32
     const saved = forward(qkv, qkv, qkv, out, attributes)
     return { out, saved: { ...saved, qkv } }
   },
-  backward({ gradient, saved: { qkv, out, lse }, attributes, output }) {
+  backward({ gradient, saved, attributes, output }) {
+    const { qkv } = saved
     const dQkv = output('qkv')
-    backward({ q: qkv, k: qkv, v: qkv, out, lse, gradient }, dQkv, dQkv, dQkv, attributes)
+    const tensors = { q: qkv, k: qkv, v: qkv, dOut: gradient }
+    backward(tensors, saved, { dQ: dQkv, dK: dQkv }, attributes)
     return { qkv: dQkv }
   },
 }
@@ -112,6 +143,16 @@ const separateOp: Op<SeparateInputs, Attributes, Saved & SeparateInputs> = {
   forward({ q, k, v }, attributes) {
     const saved = forward(q, k, v, q.device.empty(q.shape), attributes)
     return { out: saved.out, saved: { ...saved, q, k, v } }
+  },
+  backward({ gradient, saved, attributes, wants, output }) {
+    const { q, k, v } = saved
+    const dQ = wants('q') ? output('q') : undefined
+    // One kernel makes both, so a gradient that nobody wants gets a temporary.
+    const both = wants('k') || wants('v')
+    const dK = both ? output('k') : undefined
+    const dV = both ? output('v') : undefined
+    backward({ q, k, v, dOut: gradient }, saved, { dQ, dK, dV }, attributes)
+    return { q: dQ ?? null, k: dK ?? null, v: dV ?? null }
   },
 }
 

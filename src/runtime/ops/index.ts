@@ -1,4 +1,5 @@
 /** Every public op: a free function on tensors, its gradient rule beside it. */
+export { attention, attentionPacked, type AttentionOptions } from './attention.ts'
 export { batchNormEval, batchNormTrain, type BatchNormOptions } from './batchNorm.ts'
 export {
   activate,

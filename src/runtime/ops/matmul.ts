@@ -28,7 +28,7 @@ function multiplyInto(
 ): Tensor<'f32'> {
   const { device } = out
   const n = out.shape.at(-1)!
-  const variant = device.matmulVariant
+  const variant = device.kernelVariant
   const kernel = matmulKernel({
     ...layout,
     bias: bias !== undefined,

@@ -1,0 +1,264 @@
+import {
+  layoutParams,
+  sliceWgsl,
+  sliceWorkgroups,
+  type AttentionParam,
+  type AttentionParams,
+} from './attentionLayout.ts'
+import {
+  defineKernel,
+  kernelFamily,
+  linearIdWgsl,
+  linearWorkgroups,
+  read,
+  readWrite,
+  type Binding,
+  type Kernel,
+} from './kernel.ts'
+import { lines, pick, range } from './template.ts'
+
+/**
+ * The gradient of attention, without atomics: one kernel owns queries and makes dQ, another owns
+ * keys and makes dK and dV. Both make the probabilities again from `lse`, the log Σ exp(score) of
+ * every query that the forward pass saved (Dao et al., "FlashAttention", 2022, appendix B):
+ *
+ *     P = exp(scale · Q·Kᵀ − lse)    dS = P ∘ (dOut·Vᵀ − delta) · scale    delta = rowsum(dOut ∘ out)
+ *     dQ = dS·K    dK = dSᵀ·Q    dV = Pᵀ·dOut
+ */
+export interface AttentionBackwardOptions {
+  /** Size of a head: a multiple of 4, at most 128. */
+  readonly headSize: number
+  readonly causal: boolean
+  /** Which rows a workgroup owns: `query` writes dQ; `key` writes dK and dV. */
+  readonly owner: 'query' | 'key'
+  /**
+   * The gradients have one buffer, `dX`, as q, k and v do; else `dX` is dQ or dK, and `dV` is bound
+   * by the owner `key`.
+   */
+  readonly packed: boolean
+}
+
+/** delta[b, h, t] = Σ dOut ∘ out over a head of a token, a thread each. */
+export const attentionDeltaKernel = defineKernel<
+  'out' | 'dOut' | 'delta',
+  Exclude<AttentionParam, 'scale'>
+>({
+  label: 'attentionDelta',
+  bindings: { out: read('vec4<f32>'), dOut: read('vec4<f32>'), delta: readWrite('f32') },
+  params: layoutParams,
+  workgroups: ({ batches, heads, tokens }) => linearWorkgroups(batches * heads * tokens, 64),
+  wgsl: /* wgsl */ `${linearIdWgsl}
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) id: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+  let i = linearWorkgroup(id, count) * 64u + thread;
+  let slice = i / params.tokens;
+  if (slice >= params.batches * params.heads) { return; }
+  let batch = slice / params.heads;
+  let row = batch * params.outBatch + slice % params.heads * params.outHead + i % params.tokens * params.outToken;
+  var sum = 0.0;
+  for (var c = row / 4u; c < (row + params.headSize) / 4u; c++) { sum += dot(out[c], dOut[c]); }
+  delta[i] = sum;
+}
+`,
+})
+
+type BackwardBinding = 'q' | 'k' | 'v' | 'dOut' | 'lse' | 'delta' | 'dX' | 'dV'
+
+/** Rows that a workgroup owns, and rows that they meet at a time. */
+const TILE = 32
+/** Of a staged row, in vec4s: 4 and one more, so that rows start in different memory banks. */
+const STRIDE = 5
+const TILE_QUADS = 2 * TILE * STRIDE
+
+/** A matrix [tokens, headSize] of the slice: its binding, where it starts, from token to token. */
+interface Matrix {
+  readonly name: string
+  readonly base: string
+  readonly token: string
+}
+
+const matrices = {
+  q: { name: 'q', base: 'qBase', token: 'inToken' },
+  k: { name: 'k', base: 'kBase', token: 'inToken' },
+  v: { name: 'v', base: 'vBase', token: 'inToken' },
+  dOut: { name: 'dOut', base: 'outBase', token: 'outToken' },
+} satisfies Record<string, Matrix>
+
+/** A gradient [tokens, headSize]: Σ over the others of `weight` times their row of `from`. */
+interface Gradient {
+  readonly weight: 'dS' | 'p'
+  readonly from: Matrix
+  readonly into: Matrix
+}
+
+/**
+ * 8×8 threads own 32 rows. For 32 other rows at a time, thread (y, x) makes the scores of owned rows
+ * 4y…4y+3 with others x, x+8, …, then adds to gradients of the same owned rows.
+ */
+export const attentionBackwardKernel = kernelFamily(
+  (options: AttentionBackwardOptions): Kernel<BackwardBinding, AttentionParam> => {
+    const { headSize, causal, owner, packed } = options
+    const ownsQueries = owner === 'query'
+    const { q, k, v, dOut } = matrices
+    const into = (name: 'dX' | 'dV', base: string): Matrix => ({ name, base, token: 'inToken' })
+    const gradients: Gradient[] = ownsQueries
+      ? [{ weight: 'dS', from: k, into: into('dX', 'qBase') }]
+      : [
+          { weight: 'dS', from: q, into: into('dX', 'kBase') },
+          { weight: 'p', from: dOut, into: into(packed ? 'dX' : 'dV', 'vBase') },
+        ]
+    const products = ownsQueries
+      ? [
+          { score: 's', own: q, other: k },
+          { score: 'g', own: dOut, other: v },
+        ]
+      : [
+          { score: 's', own: k, other: q },
+          { score: 'g', own: v, other: dOut },
+        ]
+
+    const quads = headSize / 4
+    const rows = range(4)
+    const chunks = range(Math.ceil(quads / 8))
+    const tileRows = Math.min(TILE, Math.floor(TILE_QUADS / quads))
+    const perRow = (text: (r: number) => string): string => rows.map(text).join(', ')
+    const sums = (g: number, text: (sum: string, r: number, c: number) => string): string =>
+      lines(rows.map((r) => chunks.map((c) => text(`sum${g}_${r}_${c}`, r, c)).join(' ')))
+    const stage = (matrix: Matrix, at: number, first: string, count: string): string => `
+      for (var i = thread; i < ${count} * 4u; i += 64u) {
+        let row = i / 4u;
+        let c = column + i % 4u;
+        if (c < quads) {
+          tile[(${at}u + row) * ${STRIDE}u + i % 4u] = ${matrix.name}[${matrix.base} + (${first} + row) * ${matrix.token} + c];
+        }
+      }`
+    const product = (score: string, own: Matrix, other: Matrix): string => `
+${lines(rows.map((r) => `    var ${score}${r} = vec4f();`))}
+    for (var column = 0u; column < quads; column += 4u) {
+      workgroupBarrier();
+${stage(own, 0, 'first', 'owned')}
+${stage(other, TILE, 'base', 'others')}
+      workgroupBarrier();
+      let width = min(4u, quads - column);
+      for (var c = 0u; c < width; c++) {
+${lines(rows.map((j) => `        let b${j} = tile[(${TILE + 8 * j}u + x) * ${STRIDE}u + c];`))}
+${lines(rows.map((r) => `        { let a = tile[(y * 4u + ${r}u) * ${STRIDE}u + c]; ${score}${r} += vec4f(${perRow((j) => `dot(a, b${j})`)}); }`))}
+      }
+    }`
+    // Of four others (vec4) and owned row r.
+    const statistic = (name: string, r: number): string => (ownsQueries ? `${name}[${r}]` : name)
+    const seen = (r: number): string => {
+      if (!causal) return 'other < vec4u(params.tokens)'
+      return ownsQueries
+        ? `other < vec4u(min(row + ${r + 1}u, params.tokens))`
+        : `(other < vec4u(params.tokens)) & (other >= vec4u(row + ${r}u))`
+    }
+    const loadStatistics = (at: (i: number) => string): string => `
+    let rowLse = vec4f(${perRow((i) => `lse[slice * params.tokens + min(${at(i)}, params.tokens - 1u)]`)});
+    let rowDelta = vec4f(${perRow((i) => `delta[slice * params.tokens + min(${at(i)}, params.tokens - 1u)]`)});`
+    const weights = [...new Set(gradients.map(({ weight }) => weight))]
+    const starts = causal && !ownsQueries ? 'first' : '0u'
+    const ends = causal && ownsQueries ? 'first + owned' : 'params.tokens'
+
+    return defineKernel({
+      label: [
+        'attentionBackward',
+        owner,
+        `d${headSize}`,
+        ...(causal ? ['causal'] : []),
+        ...(packed ? ['packed'] : []),
+      ].join('.'),
+      bindings: {
+        q: read('vec4<f32>'),
+        k: read('vec4<f32>'),
+        v: read('vec4<f32>'),
+        dOut: read('vec4<f32>'),
+        lse: read('f32'),
+        delta: read('f32'),
+        dX: readWrite('vec4<f32>'),
+        ...(ownsQueries || packed ? {} : { dV: readWrite('vec4<f32>') }),
+      } as Record<BackwardBinding, Binding>,
+      params: layoutParams,
+      workgroups: (params: AttentionParams) => sliceWorkgroups(TILE)(params),
+      wgsl: /* wgsl */ `${linearIdWgsl}
+// Owned rows, then other rows
+var<workgroup> tile: array<vec4f, ${TILE_QUADS}>;
+// [other][y], four owned rows each
+${lines(weights.map((weight) => `var<workgroup> ${weight}: array<vec4f, ${TILE * 8}>;`))}
+@compute @workgroup_size(64)
+fn main(
+  @builtin(workgroup_id) id: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+) {
+${sliceWgsl(TILE)}
+  let y = thread / 8u;
+  let x = thread % 8u;
+  let quads = params.headSize / 4u;
+  let owned = min(${TILE}u, params.tokens - first);
+  let row = first + y * 4u;
+${ownsQueries ? loadStatistics((i) => `row + ${i}u`) : ''}
+${lines(gradients.map((_, g) => sums(g, (sum) => `var ${sum} = vec4f();`)))}
+  let end = ${ends};
+  for (var base = ${starts}; base < end; base += ${TILE}u) {
+    let others = min(${TILE}u, end - base);
+${lines(products.map(({ score, own, other }) => product(score, own, other)))}
+    let other = base + x + vec4u(0u, 8u, 16u, 24u);
+${ownsQueries ? '' : loadStatistics((i) => `other[${i}]`)}
+${lines(
+  rows.map((r) => {
+    const p = `select(vec4f(), exp(s${r} * params.scale - ${statistic('rowLse', r)}), ${seen(r)})`
+    return `    s${r} = ${p}; g${r} = s${r} * (g${r} - ${statistic('rowDelta', r)}) * params.scale;`
+  }),
+)}
+${lines(
+  weights.flatMap((weight) =>
+    rows.map((j) => {
+      const values = perRow((r) => `${weight === 'p' ? 's' : 'g'}${r}[${j}]`)
+      return `    ${weight}[(x + ${8 * j}u) * 8u + y] = vec4f(${values});`
+    }),
+  ),
+)}
+${lines(
+  gradients.map(
+    ({ weight, from }, g) => `
+    for (var start = 0u; start < others; start += ${tileRows}u) {
+      let held = min(${tileRows}u, others - start);
+      workgroupBarrier();
+      for (var i = thread; i < held * quads; i += 64u) {
+        tile[i] = ${from.name}[${from.base} + (base + start + i / quads) * ${from.token} + i % quads];
+      }
+      workgroupBarrier();
+      for (var j = 0u; j < held; j++) {
+        let w = ${weight}[(start + j) * 8u + y];
+${lines(chunks.map((c) => `        let b${c} = tile[j * quads + min(x + ${8 * c}u, quads - 1u)];`))}
+${sums(g, (sum, r, c) => `${sum} = fma(vec4f(w[${r}]), b${c}, ${sum});`)}
+      }
+    }`,
+  ),
+)}
+  }
+  for (var r = 0u; r < 4u && row + r < params.tokens; r++) {
+    for (var c = x; c < quads; c += 8u) {
+${lines(
+  gradients.map(({ into }, g) => {
+    const names = chunks.map((c) =>
+      pick(
+        rows.map((r) => `sum${g}_${r}_${c}`),
+        'r',
+      ),
+    )
+    return `      ${into.name}[${into.base} + (row + r) * inToken + c] = ${pick(names, '(c / 8u)')};`
+  }),
+)}
+    }
+  }
+}
+`,
+    })
+  },
+)

@@ -1,0 +1,75 @@
+import { describe, expect, it } from 'vitest'
+import { scpLossKernel } from '../../src/kernels/scpLoss.ts'
+import { scpLoss } from '../reference/scpLoss.ts'
+import { expectClose } from '../support/compare.ts'
+import { useDevice } from '../support/device.ts'
+import { runKernel } from '../support/kernels.ts'
+import { randomArray } from '../support/random.ts'
+
+const weights = { crossEntropy: 1, confidence: 1, entropy: 2 }
+
+describe('scpLoss', () => {
+  const device = useDevice()
+
+  const run = (
+    logits: Float32Array,
+    batch: number,
+    clusters: number,
+    own = weights,
+  ): Promise<Record<string, Float32Array>> =>
+    runKernel(
+      device(),
+      scpLossKernel,
+      { logits: { data: logits as Float32Array<ArrayBuffer>, shape: [2 * batch, clusters] } },
+      { terms: [4], dLogits: [2 * batch, clusters], scratch: [5 * batch + 2 * clusters] },
+      { batch, clusters, ...own },
+    )
+
+  it.each([
+    [1, 2],
+    [15, 15],
+    [16, 16],
+    [17, 17],
+    [255, 10],
+    [256, 3],
+    [257, 33],
+    [40, 100],
+  ])('equals f64 loops: batch %i, %i clusters', async (batch, clusters) => {
+    const logits = randomArray(2 * batch * clusters, 5, 4)
+    const expected = scpLoss(logits, batch, clusters, weights)
+    const { terms, dLogits } = await run(logits, batch, clusters)
+    expectClose('terms', terms!, expected.terms, 1e-5)
+    expectClose('dLogits', dLogits!, expected.gradient, 1e-4)
+  })
+
+  it.each(['crossEntropy', 'confidence', 'entropy'] as const)(
+    'the gradient of %s alone equals finite differences',
+    async (term) => {
+      const [batch, clusters] = [5, 4]
+      const own = { crossEntropy: 0, confidence: 0, entropy: 0, [term]: 1 }
+      const logits = Float64Array.from(randomArray(2 * batch * clusters, 6, 2))
+      const numeric = logits.map((value, i) => {
+        const at = (z: number): number => {
+          logits[i] = z
+          const { terms } = scpLoss(logits, batch, clusters, own)
+          logits[i] = value
+          return terms[0]
+        }
+        return (at(value + 1e-5) - at(value - 1e-5)) / 2e-5
+      })
+      const { dLogits } = await run(Float32Array.from(logits), batch, clusters, own)
+      expectClose(term, dLogits!, numeric, 1e-4)
+    },
+  )
+
+  it('stays finite when rows are saturated, agree or contradict', async () => {
+    const logits = Float32Array.from([1e4, -1e4, 0, -1e4, 1e4, 0, 1e4, -1e4, 0, 1e4, -1e4, 0])
+    const { terms, dLogits } = await run(logits, 2, 3)
+    expect([...terms!, ...dLogits!].every(Number.isFinite)).toBe(true)
+  })
+
+  it('is ln K for each term at a uniform start', async () => {
+    const { terms } = await run(new Float32Array(2 * 8 * 5).fill(0.25), 8, 5)
+    expectClose('terms', terms!.subarray(1), [Math.log(5), Math.log(5), -2 * Math.log(5)], 1e-6)
+  })
+})

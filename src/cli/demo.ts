@@ -12,6 +12,9 @@ import { runCluster } from './runCluster.ts'
 import { addCommonOptions, addTrainingOptions } from './settings.ts'
 import type { ClusterSettings } from './settings.ts'
 
+/** Fewer than `cluster`'s 8, so that a software adapter is done in a few minutes. */
+const demoRestarts = 2
+
 interface DemoOptions extends Omit<ClusterSettings, 'k'> {
   readonly perKind: number
 }
@@ -30,14 +33,18 @@ export function addDemoCommand(program: Command, context: (output: DemoOptions) 
   addTrainingOptions(command)
   addCommonOptions(command)
   command
-    .addHelpText('after', '\nExample:\n  $ keeplight demo --out ./keeplight-demo')
+    .addHelpText(
+      'after',
+      `\nTrains ${demoRestarts} times unless --restarts says otherwise.\n\nExample:\n  $ keeplight demo --out ./keeplight-demo`,
+    )
     .action(async (options: DemoOptions) => {
       const { terminal, signal } = context(options)
-      const pictures = join(options.out, 'pictures')
+      const scenes = join(options.out, 'scenes')
       await prepareOutput(options.out)
-      await drawPictures(pictures, options.perKind, { terminal, signal })
-      const settings = { ...options, k: sceneKinds.length }
-      const summary = await runCluster(pictures, settings, { terminal, signal })
+      await drawPictures(scenes, options.perKind, { terminal, signal })
+      const restarts = options.restarts ?? demoRestarts
+      const settings = { ...options, restarts, k: sceneKinds.length }
+      const summary = await runCluster(scenes, settings, { terminal, signal })
       printSummary(summary, terminal)
       terminal.print('\nNow your own photos:\n  keeplight cluster ./photos -k 10')
     })

@@ -4,33 +4,60 @@ import { KeeplightError } from '../runtime/errors.ts'
 /** Pictures larger than this are refused before a canvas of their size is made. */
 const MAX_PIXELS = 50_000_000
 
+export interface DecodeOptions {
+  /** What errors call the picture; a file's own name by default. */
+  readonly name?: string
+  /**
+   * A picture whose shortest edge is longer is reduced to this edge while decoding. At 4 times the
+   * model's own resize it saves most of a large photo's time and hardly moves the model's pixels.
+   */
+  readonly reduceTo?: number
+}
+
 /**
- * Decodes an image file in a page: upright by its EXIF orientation, sRGB, transparency on white.
+ * Decodes an image file in a page or its worker: upright by its EXIF orientation, sRGB, the first
+ * frame of an animation, transparency on white.
  *
- * @throws KeeplightError `input` when the browser can't decode it
+ * @throws KeeplightError `input` when the browser can't decode it, or it is too large
  */
-export async function decodeImage(file: Blob): Promise<Pixels> {
-  const name = file instanceof File ? file.name : 'image'
+export async function decodeImage(
+  file: Blob,
+  { name = file instanceof File ? file.name : 'image', reduceTo }: DecodeOptions = {},
+): Promise<Pixels> {
+  if (file.size === 0) throw new KeeplightError('input', `${name}: the file is empty`)
   const bitmap = await createImageBitmap(file, { imageOrientation: 'from-image' }).catch(
     (cause: unknown) => {
-      throw new KeeplightError('input', `${name}: the browser can't decode it (${String(cause)})`, {
-        cause,
-      })
+      throw new KeeplightError(
+        'input',
+        `${name}: the browser can't decode it; it is damaged, or no picture of a kind that this ` +
+          'browser knows (JPEG, PNG, WebP, GIF, mostly AVIF)',
+        { cause },
+      )
     },
   )
-  const { width, height } = bitmap
-  if (width * height > MAX_PIXELS) {
+  try {
+    if (bitmap.width * bitmap.height > MAX_PIXELS) {
+      throw new KeeplightError(
+        'input',
+        `${name}: ${bitmap.width}×${bitmap.height} is more than ${MAX_PIXELS / 1e6} million ` +
+          'pixels; make it smaller',
+      )
+    }
+    return readPixels(bitmap, reduceTo)
+  } finally {
     bitmap.close()
-    throw new KeeplightError(
-      'input',
-      `${name}: ${width}×${height} is more than ${MAX_PIXELS / 1e6} million pixels; make it smaller`,
-    )
   }
+}
+
+function readPixels(bitmap: ImageBitmap, reduceTo = Infinity): Pixels {
+  const scale = Math.min(1, reduceTo / Math.min(bitmap.width, bitmap.height))
+  const width = Math.max(1, Math.round(bitmap.width * scale))
+  const height = Math.max(1, Math.round(bitmap.height * scale))
   const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true })!
+  context.imageSmoothingQuality = 'high'
   context.fillStyle = 'white'
   context.fillRect(0, 0, width, height)
-  context.drawImage(bitmap, 0, 0)
-  bitmap.close()
+  context.drawImage(bitmap, 0, 0, width, height)
   const { data: rgba } = context.getImageData(0, 0, width, height)
   const data = new Uint8Array(width * height * 3)
   for (let i = 0, j = 0; i < rgba.length; i += 4) {

@@ -77,17 +77,10 @@ function tileKernel(options: AttentionOptions): Kernel<AttentionBinding, Attenti
   const quads = headSize / 4
   const rows = range(4)
   const chunks = range(Math.ceil(quads / 8))
-  const ragged = quads % 8 !== 0
   const valueKeys = Math.min(TILE, Math.floor(TILE_QUADS / quads))
   const perRow = (text: (r: number) => string): string => rows.map(text).join(', ')
   const sums = (text: (r: number, c: number) => string): string =>
     lines(rows.map((r) => `    ${chunks.map((c) => text(r, c)).join(' ')}`))
-  const stage = (name: string, at: string, token: string, count: string): string => `
-      for (var i = thread; i < ${count} * 8u; i += 64u) {
-        let c = column + i % 8u;
-        let row = i / 8u;
-        ${ragged ? `if (c < ${quads}u) ` : ''}{ tile[(${at} + row) * ${STRIDE}u + i % 8u] = ${name}[${name}Base + (${token} + row) * inToken + c]; }
-      }`
   return defineKernel({
     label: label(options),
     bindings: bindings(options),
@@ -110,19 +103,25 @@ ${sliceWgsl(TILE)}
   let y = thread / 8u;
   let x = thread % 8u;
   let quads = params.headSize / 4u;
-  let queries = min(${TILE}u, params.tokens - first);
+  let last = params.tokens - 1u;
   let query = first + y * 4u;
   var maximum = vec4f(${MASKED});
   var total = vec4f();
 ${sums((r, c) => `var sum${r}_${c} = vec4f();`)}
-  let end = ${causal ? 'first + queries' : 'params.tokens'};
+  let end = ${causal ? `min(first + ${TILE}u, params.tokens)` : 'params.tokens'};
   for (var base = 0u; base < end; base += ${TILE}u) {
     let keys = min(${TILE}u, end - base);
 ${lines(rows.map((r) => `    var s${r} = vec4f();`))}
     for (var column = 0u; column < quads; column += 8u) {
       workgroupBarrier();
-${stage('q', '0u', 'first', 'queries')}
-${stage('k', `${TILE}u`, 'base', 'keys')}
+      for (var i = thread; i < ${2 * TILE * 8}u; i += 64u) {
+        let row = i / 8u % ${TILE}u;
+        let c = min(column + i % 8u, quads - 1u);
+        var value: vec4f;
+        if (i < ${TILE * 8}u) { value = q[qBase + min(first + row, last) * inToken + c]; }
+        else { value = k[kBase + min(base + row, last) * inToken + c]; }
+        tile[i / 8u * ${STRIDE}u + i % 8u] = value;
+      }
       workgroupBarrier();
       let width = min(8u, quads - column);
       for (var c = 0u; c < width; c++) {
@@ -146,7 +145,10 @@ ${lines(
 ${lines(rows.map((r) => `    s${r} = exp(s${r} - higher[${r}]);`))}
     total = fma(total, keep, vec4f(${perRow((r) => `dot(s${r}, vec4f(1.0))`)}));
 ${sums((r, c) => `sum${r}_${c} *= keep[${r}];`)}
-${lines(rows.map((j) => `    probability[(x + ${8 * j}u) * 8u + y] = vec4f(${perRow((r) => `s${r}[${j}]`)});`))}
+    let strips = (keys + 7u) / 8u;
+    for (var j = 0u; j < strips; j++) {
+      probability[(x + 8u * j) * 8u + y] = vec4f(${perRow((r) => `s${r}[j]`)});
+    }
     for (var start = 0u; start < keys; start += ${valueKeys}u) {
       let held = min(${valueKeys}u, keys - start);
       workgroupBarrier();
@@ -156,7 +158,7 @@ ${lines(rows.map((j) => `    probability[(x + ${8 * j}u) * 8u + y] = vec4f(${per
       workgroupBarrier();
       for (var j = 0u; j < held; j++) {
         let p = probability[(start + j) * 8u + y];
-${lines(chunks.map((c) => `        let v${c} = tile[j * ${quads}u + ${ragged ? `min(x + ${8 * c}u, ${quads - 1}u)` : `x + ${8 * c}u`}];`))}
+${lines(chunks.map((c) => `        let v${c} = tile[j * ${quads}u + min(x + ${8 * c}u, ${quads - 1}u)];`))}
     ${sums((r, c) => `sum${r}_${c} = fma(vec4f(p[${r}]), v${c}, sum${r}_${c});`)}
       }
     }
@@ -166,17 +168,19 @@ ${lines(chunks.map((c) => `        let v${c} = tile[j * ${quads}u + ${ragged ? `
   total = partial[y * 8u];
   for (var i = 1u; i < min(8u, end); i++) { total += partial[y * 8u + i]; }
 ${sums((r, c) => `sum${r}_${c} /= total[${r}];`)}
-  for (var r = 0u; r < 4u && query + r < params.tokens; r++) {
-    let outRow = outBase + (query + r) * outToken + x;
-${lines(
-  chunks.map((c) => {
-    const store = `out[outRow + ${8 * c}u] = ${pick(
-      rows.map((r) => `sum${r}_${c}`),
-      'r',
-    )};`
-    return 8 * c + 8 > quads ? `    if (x < ${quads - 8 * c}u) { ${store} }` : `    ${store}`
-  }),
-)}
+  let stored = min(4u, params.tokens - min(query, params.tokens));
+  for (var r = 0u; r < stored; r++) {
+    for (var c = x; c < quads; c += 8u) {
+      out[outBase + (query + r) * outToken + c] = ${pick(
+        chunks.map((c) =>
+          pick(
+            rows.map((r) => `sum${r}_${c}`),
+            'r',
+          ),
+        ),
+        '(c / 8u)',
+      )};
+    }
 ${logSumExp ? '    if (x == 0u) { lse[slice * params.tokens + query + r] = maximum[r] + log(total[r]); }' : ''}
   }
 }
@@ -313,16 +317,17 @@ ${logSumExp ? `  lse[slice * params.tokens + min(first + ${s * lanes}u + lane, l
 ${each((r) => `  { let inverse = ${broadcast('inverse', r)}; ${chunks.map((c) => `sum${r}_${c} *= inverse;`).join(' ')} }`)}
   let stored = min(${queries}u, params.tokens - first);
   for (var r = 0u; r < stored; r++) {
-    let outRow = outBase + (first + r) * outToken;
-${lines(
-  chunks.map(
-    (c) =>
-      `    out[outRow + column${c}] = ${pick(
-        rows.map((r) => `sum${r}_${c}`),
-        'r',
-      )};`,
-  ),
-)}
+    for (var c = lane; c < quads; c += ${lanes}u) {
+      out[outBase + (first + r) * outToken + c] = ${pick(
+        chunks.map((c) =>
+          pick(
+            rows.map((r) => `sum${r}_${c}`),
+            'r',
+          ),
+        ),
+        `(c / ${lanes}u)`,
+      )};
+    }
   }
 }
 `,

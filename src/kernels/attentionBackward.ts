@@ -111,15 +111,16 @@ export const attentionBackwardKernel = kernelFamily(
           { weight: 'dS', from: q, into: into('dX', 'kBase') },
           { weight: 'p', from: dOut, into: into(packed ? 'dX' : 'dV', 'vBase') },
         ]
+    // s = owned·otherᵀ of the scores, g that of their gradients.
     const products = ownsQueries
-      ? [
-          { score: 's', own: q, other: k },
-          { score: 'g', own: dOut, other: v },
-        ]
-      : [
-          { score: 's', own: k, other: q },
-          { score: 'g', own: v, other: dOut },
-        ]
+      ? ([
+          { own: q, other: k },
+          { own: dOut, other: v },
+        ] as const)
+      : ([
+          { own: k, other: q },
+          { own: v, other: dOut },
+        ] as const)
 
     const quads = headSize / 4
     const rows = range(4)
@@ -128,27 +129,12 @@ export const attentionBackwardKernel = kernelFamily(
     const perRow = (text: (r: number) => string): string => rows.map(text).join(', ')
     const sums = (g: number, text: (sum: string, r: number, c: number) => string): string =>
       lines(rows.map((r) => chunks.map((c) => text(`sum${g}_${r}_${c}`, r, c)).join(' ')))
-    const stage = (matrix: Matrix, at: number, first: string, count: string): string => `
-      for (var i = thread; i < ${count} * 4u; i += 64u) {
-        let row = i / 4u;
-        let c = column + i % 4u;
-        if (c < quads) {
-          tile[(${at}u + row) * ${STRIDE}u + i % 4u] = ${matrix.name}[${matrix.base} + (${first} + row) * ${matrix.token} + c];
-        }
-      }`
-    const product = (score: string, own: Matrix, other: Matrix): string => `
-${lines(rows.map((r) => `    var ${score}${r} = vec4f();`))}
-    for (var column = 0u; column < quads; column += 4u) {
-      workgroupBarrier();
-${stage(own, 0, 'first', 'owned')}
-${stage(other, TILE, 'base', 'others')}
-      workgroupBarrier();
-      let width = min(4u, quads - column);
-      for (var c = 0u; c < width; c++) {
-${lines(rows.map((j) => `        let b${j} = tile[(${TILE + 8 * j}u + x) * ${STRIDE}u + c];`))}
-${lines(rows.map((r) => `        { let a = tile[(y * 4u + ${r}u) * ${STRIDE}u + c]; ${score}${r} += vec4f(${perRow((j) => `dot(a, b${j})`)}); }`))}
-      }
-    }`
+    const load = ({ name, base, token }: Matrix, row: string): string =>
+      `${name}[${base} + ${row} * ${token} + c]`
+    const loadEither = (role: 'own' | 'other', row: string): string => {
+      const [scores, gradients] = products
+      return `if (turn == 0u) { value = ${load(scores[role], row)}; } else { value = ${load(gradients[role], row)}; }`
+    }
     // Of four others (vec4) and owned row r.
     const statistic = (name: string, r: number): string => (ownsQueries ? `${name}[${r}]` : name)
     const seen = (r: number): string => {
@@ -158,11 +144,11 @@ ${lines(rows.map((r) => `        { let a = tile[(y * 4u + ${r}u) * ${STRIDE}u + 
         : `(other < vec4u(params.tokens)) & (other >= vec4u(row + ${r}u))`
     }
     const loadStatistics = (at: (i: number) => string): string => `
-    let rowLse = vec4f(${perRow((i) => `lse[slice * params.tokens + min(${at(i)}, params.tokens - 1u)]`)});
-    let rowDelta = vec4f(${perRow((i) => `delta[slice * params.tokens + min(${at(i)}, params.tokens - 1u)]`)});`
+    let rowLse = vec4f(${perRow((i) => `lse[slice * params.tokens + min(${at(i)}, last)]`)});
+    let rowDelta = vec4f(${perRow((i) => `delta[slice * params.tokens + min(${at(i)}, last)]`)});`
     const weights = [...new Set(gradients.map(({ weight }) => weight))]
     const starts = causal && !ownsQueries ? 'first' : '0u'
-    const ends = causal && ownsQueries ? 'first + owned' : 'params.tokens'
+    const ends = causal && ownsQueries ? `min(first + ${TILE}u, params.tokens)` : 'params.tokens'
 
     return defineKernel({
       label: [
@@ -199,14 +185,36 @@ ${sliceWgsl(TILE)}
   let y = thread / 8u;
   let x = thread % 8u;
   let quads = params.headSize / 4u;
-  let owned = min(${TILE}u, params.tokens - first);
+  let last = params.tokens - 1u;
+  // 2, but not known to a software driver, which would unroll the loop and compile twice as long.
+  let turns = min(2u, params.tokens + 1u);
   let row = first + y * 4u;
 ${ownsQueries ? loadStatistics((i) => `row + ${i}u`) : ''}
 ${lines(gradients.map((_, g) => sums(g, (sum) => `var ${sum} = vec4f();`)))}
   let end = ${ends};
   for (var base = ${starts}; base < end; base += ${TILE}u) {
     let others = min(${TILE}u, end - base);
-${lines(products.map(({ score, own, other }) => product(score, own, other)))}
+${lines(rows.map((r) => `    var s${r} = vec4f(); var g${r} = vec4f();`))}
+    for (var turn = 0u; turn < turns; turn++) {
+${lines(rows.map((r) => `      s${r} = g${r}; g${r} = vec4f();`))}
+      for (var column = 0u; column < quads; column += 4u) {
+        workgroupBarrier();
+        for (var i = thread; i < ${2 * TILE * 4}u; i += 64u) {
+          let row = i / 4u % ${TILE}u;
+          let c = min(column + i % 4u, quads - 1u);
+          var value: vec4f;
+          if (i < ${TILE * 4}u) { ${loadEither('own', 'min(first + row, last)')} }
+          else { ${loadEither('other', 'min(base + row, last)')} }
+          tile[i / 4u * ${STRIDE}u + i % 4u] = value;
+        }
+        workgroupBarrier();
+        let width = min(4u, quads - column);
+        for (var c = 0u; c < width; c++) {
+${lines(rows.map((j) => `          let b${j} = tile[(${TILE + 8 * j}u + x) * ${STRIDE}u + c];`))}
+${lines(rows.map((r) => `          { let a = tile[(y * 4u + ${r}u) * ${STRIDE}u + c]; g${r} += vec4f(${perRow((j) => `dot(a, b${j})`)}); }`))}
+        }
+      }
+    }
     let other = base + x + vec4u(0u, 8u, 16u, 24u);
 ${ownsQueries ? '' : loadStatistics((i) => `other[${i}]`)}
 ${lines(
@@ -215,14 +223,10 @@ ${lines(
     return `    s${r} = ${p}; g${r} = s${r} * (g${r} - ${statistic('rowDelta', r)}) * params.scale;`
   }),
 )}
-${lines(
-  weights.flatMap((weight) =>
-    rows.map((j) => {
-      const values = perRow((r) => `${weight === 'p' ? 's' : 'g'}${r}[${j}]`)
-      return `    ${weight}[(x + ${8 * j}u) * 8u + y] = vec4f(${values});`
-    }),
-  ),
-)}
+    let strips = (others + 7u) / 8u;
+    for (var j = 0u; j < strips; j++) {
+${lines(weights.map((weight) => `      ${weight}[(x + 8u * j) * 8u + y] = vec4f(${perRow((r) => `${weight === 'p' ? 's' : 'g'}${r}[j]`)});`))}
+    }
 ${lines(
   gradients.map(
     ({ weight, from }, g) => `
@@ -242,7 +246,8 @@ ${sums(g, (sum, r, c) => `${sum} = fma(vec4f(w[${r}]), b${c}, ${sum});`)}
   ),
 )}
   }
-  for (var r = 0u; r < 4u && row + r < params.tokens; r++) {
+  let stored = min(4u, params.tokens - min(row, params.tokens));
+  for (var r = 0u; r < stored; r++) {
     for (var c = x; c < quads; c += 8u) {
 ${lines(
   gradients.map(({ into }, g) => {

@@ -173,6 +173,7 @@ export class Device {
   tensor(data: Float32Array, shape: Shape): Tensor<'f32'>
   tensor(data: Uint32Array, shape: Shape): Tensor<'u32'>
   tensor(data: Int32Array, shape: Shape): Tensor<'i32'>
+  tensor(data: TensorArray, shape: Shape): Tensor
   tensor(data: TensorArray, shape: Shape): Tensor {
     const tensor = this.#allocate(shape, dtypeOf(data), 'tensor', this.recording)
     this.#upload(tensor, data)

@@ -17,6 +17,14 @@ export interface TraceRow {
   readonly learningRate: number
 }
 
+/** Host copy of a {@link TrainingState}. */
+export interface TrainingSnapshot {
+  readonly moments: Float32Array
+  readonly squares: Float32Array
+  readonly trace: Float32Array
+  readonly step: Uint32Array
+}
+
 /** Everything of a run that lives on the GPU beside the head: optimiser, schedule, trace, step number. */
 export class TrainingState {
   readonly adam: AdamState
@@ -68,6 +76,24 @@ export class TrainingState {
         data.subarray(step * 5, step * 5 + 5)
       return { step, total, crossEntropy, confidence, negativeEntropy, learningRate }
     })
+  }
+
+  /** Copies what a run is in the middle of: with the head's weights, all that resuming needs. */
+  async read(): Promise<TrainingSnapshot> {
+    return {
+      moments: await this.adam.moments.read(),
+      squares: await this.adam.squares.read(),
+      trace: await this.trace.read(),
+      step: await this.step.read(),
+    }
+  }
+
+  /** Puts a run back to where {@link read} found it. */
+  write({ moments, squares, trace, step }: TrainingSnapshot): void {
+    this.adam.moments.write(moments)
+    this.adam.squares.write(squares)
+    this.trace.write(trace)
+    this.step.write(step)
   }
 
   /** @internal */

@@ -43,8 +43,11 @@ describe('a kernel', () => {
     expect(data.getUint32(0, true)).toBe(0xfffffffe)
     expect(data.getFloat32(4, true)).toBe(-1.5)
     const many = defineKernel({
-      ...kernel,
+      label: 'many',
+      bindings: {},
       params: { a: 'u32', b: 'u32', c: 'u32', d: 'u32', e: 'u32' },
+      workgroups: () => [1, 1, 1],
+      wgsl: '',
     })
     expect(packParams(many, { a: 1, b: 2, c: 3, d: 4, e: 5 }).byteLength).toBe(32)
   })

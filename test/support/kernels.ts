@@ -1,17 +1,21 @@
+import { expect } from 'vitest'
 import type { Kernel, KernelVariant } from '../../src/kernels/kernel.ts'
 import type { Device } from '../../src/runtime/device.ts'
-import type { Shape } from '../../src/runtime/shape.ts'
-import { scope, type Tensor, type TensorArray } from '../../src/runtime/tensor.ts'
-import { sizeOf } from '../../src/runtime/shape.ts'
+import { sizeOf, type Shape } from '../../src/runtime/shape.ts'
+import { Tensor, type TensorArray } from '../../src/runtime/tensor.ts'
 
 export interface Operand {
   readonly data: TensorArray
   readonly shape: Shape
 }
 
+/** Values on each side of an output: 4 KiB. */
+const SENTINELS = 1024
+const SENTINEL = 1234.5
+
 /**
  * Runs one kernel on the given inputs. Outputs start as NaN, so an element that the kernel leaves
- * out fails any comparison.
+ * out fails any comparison; they lie between 4 KiB of sentinels, which must all still be there.
  */
 export async function runKernel<B extends string, P extends string>(
   device: Device,
@@ -24,13 +28,24 @@ export async function runKernel<B extends string, P extends string>(
   for (const [name, { data, shape }] of Object.entries(inputs)) {
     tensors[name] = device.tensor(data, shape)
   }
+  const frames = new Map<string, Tensor>()
   for (const [name, shape] of Object.entries(outputs)) {
-    tensors[name] = device.tensor(new Float32Array(sizeOf(shape)).fill(NaN), shape)
+    const size = sizeOf(shape)
+    const data = new Float32Array(size + 2 * SENTINELS).fill(SENTINEL)
+    data.fill(NaN, SENTINELS, SENTINELS + size)
+    const frame = device.tensor(data, [data.length])
+    frames.set(name, frame)
+    tensors[name] = new Tensor(device, frame.allocation, shape, 'f32', SENTINELS * 4)
   }
-  scope(() => device.dispatch(kernel, tensors as Record<B, Tensor>, params))
+  device.dispatch(kernel, tensors as Record<B, Tensor>, params)
   const results: Record<string, Float32Array> = {}
-  for (const name of Object.keys(outputs)) {
-    results[name] = (await tensors[name]!.read()) as Float32Array
+  for (const [name, frame] of frames) {
+    const data = (await frame.read()) as Float32Array
+    const outside = [...data.subarray(0, SENTINELS), ...data.subarray(data.length - SENTINELS)]
+    const changed = outside.filter((value) => value !== SENTINEL).length
+    expect(changed, `${kernel.label}: values changed around ${name}`).toBe(0)
+    results[name] = data.slice(SENTINELS, data.length - SENTINELS)
+    frame.dispose()
   }
   Object.values(tensors).forEach((tensor) => tensor.dispose())
   return results

@@ -28,6 +28,15 @@ describe('sum and mean', () => {
     },
   )
 
+  it('leave out what lies behind a part of a larger tensor', async () => {
+    const columns = 65
+    const data = Float32Array.from({ length: 2 * columns }, (_, i) => (i < columns ? 1 : 1e6))
+    const first = device().tensor(data, [2, columns]).rows(0, 1)
+    expect([...(await sum(first).read())]).toEqual([columns])
+    expect([...(await sum(first, 'columns').read())]).toEqual([columns])
+    expect([...(await sum(first, 'rows').read())]).toEqual(new Array(columns).fill(1))
+  })
+
   it('drop the dimensions they run over', () => {
     const x = device().empty([2, 3, 4])
     expect(sum(x).shape).toEqual([1])

@@ -1,0 +1,420 @@
+import { adamKernel } from '../../src/kernels/adam.ts'
+import {
+  batchNormEvalKernel,
+  batchNormTrainBackwardKernel,
+  batchNormTrainKernel,
+} from '../../src/kernels/batchNorm.ts'
+import { assignKernel } from '../../src/kernels/kmeans.ts'
+import { sampleBatchKernel } from '../../src/kernels/sampleBatch.ts'
+import { topKKernel } from '../../src/kernels/topK.ts'
+import {
+  attentionPacked,
+  embedTokens,
+  gatherRows,
+  l2Normalize,
+  layerNorm,
+  linear,
+  matmul,
+  patchify,
+  scpLoss,
+  softmax,
+  sum,
+  type LinearOptions,
+} from '../../src/index.node.ts'
+import type { Inputs } from './inputs.ts'
+
+/** One kernel at one shape. */
+export interface KernelCase {
+  readonly kernel: string
+  readonly shape: string
+  /** Where this shape comes from. */
+  readonly use: string
+  /** Arithmetic, when that is what bounds it; a multiply-add counts two. */
+  readonly flops?: number
+  /** Bytes that have to be read and written once, when memory bounds it. */
+  readonly bytes?: number
+  /** Makes the inputs; what it returns enqueues the kernel once. */
+  prepare(inputs: Inputs): () => unknown
+}
+
+type Layout = 'NN' | 'NT' | 'TN'
+
+function product(use: string, layout: Layout, m: number, n: number, k: number): KernelCase {
+  const transposeA = layout[0] === 'T'
+  const transposeB = layout[1] === 'T'
+  return {
+    kernel: `matmul ${layout}`,
+    shape: `${m}×${n}×${k}`,
+    use,
+    flops: 2 * m * n * k,
+    prepare({ random }) {
+      const a = random(transposeA ? [k, m] : [m, k])
+      const b = random(transposeB ? [n, k] : [k, n])
+      return () => matmul(a, b, { transposeA, transposeB })
+    },
+  }
+}
+
+interface Epilogue extends Pick<LinearOptions, 'activation'> {
+  readonly residual?: boolean
+}
+
+function dense(
+  use: string,
+  m: number,
+  n: number,
+  k: number,
+  { activation, residual = false }: Epilogue = {},
+): KernelCase {
+  const parts = ['bias', ...(activation ? [activation] : []), ...(residual ? ['residual'] : [])]
+  return {
+    kernel: `matmul NT ${parts.join(' ')}`,
+    shape: `${m}×${n}×${k}`,
+    use,
+    flops: 2 * m * n * k,
+    prepare({ random }) {
+      const [x, weight, bias] = [random([m, k]), random([n, k]), random([n])]
+      const options = { activation, residual: residual ? random([m, n]) : undefined }
+      return () => linear(x, weight, bias, options)
+    },
+  }
+}
+
+function attentionCase(use: string, batch: number, heads: number, tokens: number): KernelCase {
+  const headSize = 64
+  return {
+    kernel: 'attention',
+    shape: `${batch}×${heads}×${tokens}×${headSize}`,
+    use,
+    flops: 4 * batch * heads * tokens * tokens * headSize,
+    prepare({ random }) {
+      const qkv = random([batch, tokens, 3 * heads * headSize])
+      return () => attentionPacked(qkv, { heads })
+    },
+  }
+}
+
+function layerNormCase(use: string, rows: number, columns: number): KernelCase {
+  return {
+    kernel: 'layerNorm',
+    shape: `${rows}×${columns}`,
+    use,
+    bytes: 2 * rows * columns * 4,
+    prepare({ random }) {
+      const [x, weight, bias] = [random([rows, columns]), random([columns]), random([columns])]
+      return () => layerNorm(x, weight, bias)
+    },
+  }
+}
+
+function batchNormCases(rows: number, columns: number): KernelCase[] {
+  const shape = `${rows}×${columns}`
+  const matrix = rows * columns * 4
+  const relu = true
+  return [
+    {
+      kernel: 'batchNorm train relu',
+      shape,
+      use: 'SCP forward',
+      bytes: 2 * matrix,
+      prepare({ device, random, zeros }) {
+        const [x, weight, bias] = [random([rows, columns]), random([columns]), random([columns])]
+        const running = zeros([2, columns])
+        return () => {
+          const [statistics, out] = [device.empty([2, columns]), device.empty([rows, columns])]
+          const tensors = { x, weight, bias, running, statistics, out }
+          const params = { rows, columns, eps: 1e-5, momentum: 0.1 }
+          device.dispatch(batchNormTrainKernel({ relu }), tensors, params)
+        }
+      },
+    },
+    {
+      kernel: 'batchNorm train relu bwd',
+      shape,
+      use: 'SCP backward',
+      bytes: 3 * matrix,
+      prepare({ device, random }) {
+        const [x, weight, bias] = [random([rows, columns]), random([columns]), random([columns])]
+        const [statistics, dOut] = [random([2, columns]), random([rows, columns])]
+        return () => {
+          const dX = device.empty([rows, columns])
+          const [dWeight, dBias] = [device.empty([columns]), device.empty([columns])]
+          const tensors = { x, weight, bias, statistics, dOut, dX, dWeight, dBias }
+          device.dispatch(batchNormTrainBackwardKernel({ relu }), tensors, { rows, columns })
+        }
+      },
+    },
+    {
+      kernel: 'batchNorm eval relu',
+      shape,
+      use: 'SCP prediction',
+      bytes: 2 * matrix,
+      prepare({ device, random, zeros }) {
+        const [x, weight, bias] = [random([rows, columns]), random([columns]), random([columns])]
+        const running = zeros([2, columns])
+        return () => {
+          const tensors = { x, weight, bias, running, out: device.empty([rows, columns]) }
+          const params = { size: rows * columns, columns, eps: 1e-5 }
+          device.dispatch(batchNormEvalKernel({ relu }), tensors, params)
+        }
+      },
+    },
+  ]
+}
+
+function softmaxCase(use: string, rows: number, columns: number): KernelCase {
+  return {
+    kernel: 'softmax',
+    shape: `${rows}×${columns}`,
+    use,
+    bytes: 2 * rows * columns * 4,
+    prepare({ random }) {
+      const x = random([rows, columns], 10)
+      return () => softmax(x)
+    },
+  }
+}
+
+function scpLossCase(batch: number, clusters: number): KernelCase {
+  return {
+    kernel: 'scpLoss fwd+bwd',
+    shape: `${2 * batch}×${clusters}`,
+    use: 'SCP loss',
+    bytes: 2 * 2 * batch * clusters * 4,
+    prepare({ random }) {
+      const logits = random([2 * batch, clusters], 10)
+      return () => scpLoss(logits, { crossEntropy: 1, confidence: 1, entropy: 2 })
+    },
+  }
+}
+
+function sampleBatchCase(count: number, dimension: number, batch: number): KernelCase {
+  const views = 5
+  const pairs = 10
+  return {
+    kernel: 'sampleBatch',
+    shape: `${2 * batch}×${dimension}`,
+    use: `SCP batch of ${count} images`,
+    bytes: 2 * 2 * batch * dimension * 4,
+    prepare({ device, random, integers }) {
+      const store = random([views * count, dimension])
+      const neighbours = integers([count * pairs], count)
+      const state = integers([2], 2 ** 16)
+      const stepsPerEpoch = Math.floor(count / batch)
+      const sizes = { batch, count, views, pairs, dimension, stepsPerEpoch }
+      return () => {
+        device.dispatch(
+          sampleBatchKernel,
+          { store, neighbours, state, out: device.empty([2 * batch, dimension]) },
+          { ...sizes, firstRow: 0, rows: views * count, noise: 0.1 },
+        )
+      }
+    },
+  }
+}
+
+function adamCase(size: number): KernelCase {
+  return {
+    kernel: 'adam',
+    shape: `${size}`,
+    use: "SCP head's parameters",
+    // Gradients are read; values and both moments are read and written.
+    bytes: 7 * size * 4,
+    prepare({ device, random, zeros, integers }) {
+      const [gradients, values] = [random([size]), random([size])]
+      const [moments, squares] = [zeros([size]), zeros([size])]
+      const [schedule, step] = [random([1, 4]), integers([1], 1)]
+      const tensors = { gradients, schedule, step, values, moments, squares }
+      const rates = { beta2: 0.999, complement1: 0.1, complement2: 0.001, eps: 1e-8 }
+      return () => device.dispatch(adamKernel, tensors, { size, steps: 1, ...rates })
+    },
+  }
+}
+
+function gatherCase(use: string, rows: number, columns: number, count: number): KernelCase {
+  return {
+    kernel: 'gatherRows',
+    shape: `${count} of ${rows}×${columns}`,
+    use,
+    bytes: 2 * count * columns * 4,
+    prepare({ random, integers }) {
+      const [x, index] = [random([rows, columns]), integers([count], rows)]
+      return () => gatherRows(x, index)
+    },
+  }
+}
+
+function topKCase(use: string, rows: number, columns: number, k: number): KernelCase {
+  return {
+    kernel: 'topK',
+    shape: `${k} of ${rows}×${columns}`,
+    use,
+    bytes: rows * columns * 4,
+    prepare({ device, random }) {
+      const x = random([rows, columns])
+      return () => {
+        const tensors = {
+          x,
+          values: device.empty([rows, k]),
+          indices: device.empty([rows, k], 'u32'),
+        }
+        device.dispatch(topKKernel, tensors, { rows, columns, k })
+      }
+    },
+  }
+}
+
+function assignCase(rows: number, restarts: number, k: number): KernelCase {
+  const wide = restarts * k
+  return {
+    kernel: 'kmeansAssign',
+    shape: `${rows}×${restarts}×${k}`,
+    use: 'k-means step',
+    bytes: 2 * rows * wide * 4,
+    prepare({ device, random }) {
+      const [products, centreNorms, rowNorms] = [
+        random([rows, wide]),
+        random([wide]),
+        random([rows]),
+      ]
+      return () => {
+        const assignments = device.empty([rows, restarts], 'u32')
+        const [distances, oneHot] = [device.empty([rows, restarts]), device.empty([rows, wide])]
+        const tensors = { products, centreNorms, rowNorms, assignments, distances, oneHot }
+        device.dispatch(assignKernel, tensors, { rows, restarts, k })
+      }
+    },
+  }
+}
+
+/** The vision transformer of one family at one batch. */
+function vitCases(
+  name: string,
+  batch: number,
+  { patches, width, mlp, heads, patchSize, activation }: VitShape,
+): KernelCase[] {
+  const tokens = patches + 1
+  const rows = batch * tokens
+  const side = Math.sqrt(patches) * patchSize
+  const inner = 3 * patchSize ** 2
+  return [
+    {
+      kernel: 'patchify',
+      shape: `${batch}×3×${side}×${side}`,
+      use: name,
+      bytes: 2 * batch * 3 * side * side * 4,
+      prepare({ random }) {
+        const x = random([batch, 3, side, side])
+        return () => patchify(x, patchSize)
+      },
+    },
+    dense(`${name} patches`, batch * patches, width, inner),
+    {
+      kernel: 'embedTokens',
+      shape: `${batch}×${tokens}×${width}`,
+      use: name,
+      bytes: (2 * batch + 1) * tokens * width * 4,
+      prepare({ random }) {
+        const parts = [random([batch, patches, width]), random([width])] as const
+        const positions = random([tokens, width])
+        return () => embedTokens(...parts, positions)
+      },
+    },
+    layerNormCase(name, rows, width),
+    dense(`${name} qkv`, rows, 3 * width, width),
+    attentionCase(name, batch, heads, tokens),
+    dense(`${name} projection`, rows, width, width, { residual: true }),
+    dense(`${name} first MLP layer`, rows, mlp, width, { activation }),
+    dense(`${name} second MLP layer`, rows, width, mlp, { residual: true }),
+    gatherCase(`${name} class tokens`, rows, width, batch),
+  ]
+}
+
+interface VitShape {
+  readonly patches: number
+  readonly width: number
+  readonly mlp: number
+  readonly heads: number
+  readonly patchSize: number
+  readonly activation: 'gelu' | 'quickGelu'
+}
+
+const tiny: VitShape = {
+  patches: 64,
+  width: 192,
+  mlp: 768,
+  heads: 3,
+  patchSize: 8,
+  activation: 'gelu',
+}
+
+const clipB32: VitShape = {
+  patches: 49,
+  width: 768,
+  mlp: 3072,
+  heads: 12,
+  patchSize: 32,
+  activation: 'quickGelu',
+}
+
+/** Rows of both views of a training step, width of the head, clusters, images of the collection. */
+const ROWS = 1024
+const WIDTH = 192
+const K = 10
+const IMAGES = 10_000
+
+/** The shapes of the whole way: keeplight-tiny on 32 images, and SCP on 10,000 of them. */
+export const standardCases: readonly KernelCase[] = [
+  ...vitCases('ViT', 32, tiny),
+  l2NormalizeCase(ROWS, WIDTH),
+  sampleBatchCase(IMAGES, WIDTH, ROWS / 2),
+  product('SCP hidden layer', 'NT', ROWS, WIDTH, WIDTH),
+  product('SCP hidden layer, dX', 'NN', ROWS, WIDTH, WIDTH),
+  product('SCP hidden layer, dW', 'TN', WIDTH, WIDTH, ROWS),
+  dense('SCP last layer', ROWS, K, WIDTH),
+  product('SCP last layer, dX', 'NN', ROWS, WIDTH, K),
+  product('SCP last layer, dW', 'TN', K, WIDTH, ROWS),
+  ...batchNormCases(ROWS, WIDTH),
+  softmaxCase('SCP prediction', 4096, K),
+  scpLossCase(ROWS / 2, K),
+  sumRowsCase(ROWS, K),
+  adamCase(4 * WIDTH * WIDTH + 8 * WIDTH + K * WIDTH + 64),
+  topKCase('neighbours', 256, IMAGES, 11),
+]
+
+/** Also CLIP's B/32 on 8 images, and the products of k-means and of the neighbour search. */
+export const furtherCases: readonly KernelCase[] = [
+  ...vitCases('CLIP B/32', 8, clipB32),
+  softmaxCase('rows of a vocabulary', 256, 4096),
+  scpLossCase(256, 100),
+  product('neighbours', 'NT', 1024, IMAGES, WIDTH),
+  product('k-means distances', 'NT', IMAGES, 20 * K, WIDTH),
+  product('k-means sums', 'TN', 20 * K, WIDTH, IMAGES),
+  assignCase(IMAGES, 20, K),
+]
+
+function l2NormalizeCase(rows: number, columns: number): KernelCase {
+  return {
+    kernel: 'l2Normalize',
+    shape: `${rows}×${columns}`,
+    use: 'features',
+    bytes: 2 * rows * columns * 4,
+    prepare({ random }) {
+      const x = random([rows, columns])
+      return () => l2Normalize(x)
+    },
+  }
+}
+
+function sumRowsCase(rows: number, columns: number): KernelCase {
+  return {
+    kernel: 'sum of rows',
+    shape: `${rows}×${columns}`,
+    use: "SCP last layer's bias",
+    bytes: rows * columns * 4,
+    prepare({ random }) {
+      const x = random([rows, columns])
+      return () => sum(x, 'rows')
+    },
+  }
+}

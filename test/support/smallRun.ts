@@ -1,0 +1,64 @@
+import { cluster, drawScene, embedImages, sceneKinds } from '../../src/index.ts'
+import type { Device, TraceRow, VisionModel } from '../../src/index.ts'
+
+/**
+ * One whole run in small: drawn pictures, their views, features by the encoder, and SCP with noise,
+ * pairs of neighbours and two restarts. It returns SHA-256 hashes of the bits of every stage, so that
+ * two runs can be compared wherever they ran, and the first stage that differs has a name.
+ *
+ * Like the library, this file runs in Node and in a page; it must not import the test runner.
+ */
+export interface SmallRun {
+  /** Bytes of the drawn pictures. */
+  readonly pixels: string
+  /** Clean features, then those of the views. */
+  readonly features: string
+  /** Step, loss terms and learning rate of every step of the kept run. */
+  readonly trace: string
+  /** Weights and running statistics of the kept head, in the order of their names. */
+  readonly head: string
+  readonly probabilities: string
+  /** Total loss of every step; not a hash, so that a test can see that there is something in it. */
+  readonly losses: readonly number[]
+}
+
+export async function smallRun(device: Device, model: VisionModel, seed = 5): Promise<SmallRun> {
+  const pictures = sceneKinds.map((kind) => drawScene(kind, 11))
+  const features = await embedImages(model, pictures, { views: 1, seed })
+  const result = await cluster(features, {
+    device,
+    seed,
+    k: 3,
+    noise: 2,
+    pairs: 3,
+    restarts: 2,
+    epochs: 1,
+    minSteps: 20,
+    batch: 6,
+  })
+  const head = [...result.head].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, { data }]) => data)
+  return {
+    pixels: await sha256(pictures.map(({ data }) => data)),
+    features: await sha256([features.clean, features.augmented]),
+    trace: await sha256([Float64Array.from(result.trace.flatMap(rowValues))]),
+    head: await sha256(head),
+    probabilities: await sha256([result.probabilities]),
+    losses: result.trace.map(({ total }) => total),
+  }
+}
+
+function rowValues(row: TraceRow): number[] {
+  const { step, total, crossEntropy, confidence, negativeEntropy, learningRate } = row
+  return [step, total, crossEntropy, confidence, negativeEntropy, learningRate]
+}
+
+async function sha256(parts: readonly ArrayBufferView[]): Promise<string> {
+  const bytes = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0))
+  let offset = 0
+  for (const { buffer, byteOffset, byteLength } of parts) {
+    bytes.set(new Uint8Array(buffer, byteOffset, byteLength), offset)
+    offset += byteLength
+  }
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('')
+}

@@ -1,4 +1,10 @@
-import { createDevice, DEFAULT_MODEL, loadModel, type Device, type VisionModel } from '../src/index.ts'
+import {
+  createDevice,
+  DEFAULT_MODEL,
+  loadModel,
+  type Device,
+  type VisionModel,
+} from '../src/index.ts'
 
 /** The page's GPU and encoder. */
 export interface Engine {

@@ -37,7 +37,14 @@ function setChoice(chosen: Choice): void {
     )
     return
   }
+  if (chosen.sources.length === 1) {
+    showProblem('One picture makes no clusters: choose two or more, better hundreds.')
+    return
+  }
   choice = chosen
+  const k = field('k') as HTMLInputElement
+  k.max = String(chosen.sources.length)
+  if (Number(k.value) > chosen.sources.length) k.value = k.max
   const from = chosen.folder === undefined ? '' : ` from “${chosen.folder}”`
   const others = chosen.ignored > 0 ? ` · ${count(chosen.ignored, 'other file')} passed over` : ''
   byId('chosen', HTMLElement).textContent =
@@ -172,10 +179,10 @@ wireChoice('choose-folder', 'folder-input')
 wireChoice('choose-files', 'files-input')
 wireDrop()
 byId('choose-drawn', HTMLButtonElement).addEventListener('click', () => {
-  field('k').value = String(sceneKinds.length)
   if (!form.reportValidity()) return
   const drawn = chooseDrawn(numberOf('drawn')!)
   setChoice(drawn)
+  field('k').value = String(sceneKinds.length)
   void run(drawn)
 })
 form.addEventListener('submit', (event) => {

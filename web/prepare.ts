@@ -4,8 +4,7 @@ import type { Source } from './sources.ts'
 
 /** One picture's outcome: prepared, or the reason why it can't be. */
 export type Outcome = { readonly source: Source } & (
-  | { readonly picture: PreparedPicture }
-  | { readonly error: string }
+  { readonly picture: PreparedPicture } | { readonly error: string }
 )
 
 /** Pictures that a worker may have ready or in work before the page takes the next. */

@@ -48,7 +48,7 @@ export function showResults(
       download('assignments.csv', 'text/csv', assignmentsCsv(rows)),
       download('assignments.json', 'application/json', assignmentsJson(rows)),
     ),
-    brokenList(broken),
+    ...brokenList(broken),
     make('ul', { class: 'overview' }, ...clusters.map((own, id) => card(id, own, rows.length))),
     ...clusters.map((own, id) => sheet(id, own)),
   )
@@ -79,14 +79,11 @@ function keyFigures(rows: readonly Assignment[], k: number, broken: number): HTM
   )
 }
 
-function brokenList(broken: readonly string[]): HTMLElement | undefined {
-  if (broken.length === 0) return undefined
-  return make(
-    'details',
-    { id: 'broken' },
-    make('summary', {}, `${count(broken.length, 'picture')} could not be used`),
-    make('ul', {}, ...broken.map((sentence) => make('li', {}, sentence))),
-  )
+function brokenList(broken: readonly string[]): HTMLElement[] {
+  if (broken.length === 0) return []
+  const summary = make('summary', {}, `${count(broken.length, 'picture')} left out`)
+  const sentences = broken.map((sentence) => make('li', {}, sentence))
+  return [make('details', { id: 'broken' }, summary, make('ul', {}, ...sentences))]
 }
 
 function card(id: number, own: readonly Member[], all: number): HTMLElement {

@@ -34,7 +34,9 @@ export function chooseFiles(files: Iterable<File>): Choice {
 /** Files and folders that were dropped. Call it within the event: the data are gone afterwards. */
 export async function chooseDropped(items: DataTransferItemList): Promise<Choice> {
   const entries = Array.from(items, (item) => item.webkitGetAsEntry())
-  const lists = await Promise.all(entries.map((entry) => (entry ? filesBelow(entry) : [])))
+  const lists = await Promise.all(
+    entries.map(async (entry) => (entry ? await filesBelow(entry) : [])),
+  )
   return choose(lists.flat())
 }
 

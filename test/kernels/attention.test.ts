@@ -15,11 +15,7 @@ import { randomArray } from '../support/random.ts'
 /** One below, at and above the blocks of 4, 8, 16, 32 and 64 rows, and more than one of each. */
 const TOKENS = [1, 7, 8, 9, 15, 16, 17, 31, 33, 50, 63, 64, 65, 197]
 
-interface Operands {
-  readonly q: Operand
-  readonly k: Operand
-  readonly v: Operand
-}
+type Operands = Readonly<Record<'q' | 'k' | 'v', Operand>>
 
 describe('attention', () => {
   const device = useDevice()
@@ -46,7 +42,7 @@ describe('attention', () => {
         params: packedLayout(sizes, scale),
         shape: packed(1),
         operands: (q: Float32Array, k: Float32Array, v: Float32Array): Operands => {
-          const qkv = { data: packHeads([q, k, v], size), shape: packed(3) }
+          const qkv = { data: Float32Array.from(packHeads([q, k, v], size)), shape: packed(3) }
           return { q: qkv, k: qkv, v: qkv }
         },
         pack: (out: ArrayLike<number>) => packHeads([out], size),
@@ -99,7 +95,10 @@ describe('attention', () => {
 
   it.each([20, 128])('takes heads of size %i', async (headSize) => {
     for (const tokens of [1, 16, 41]) {
-      await check({ batches: 1, heads: 3, tokens, headSize, scale: 0.3 }, { logSumExp: headSize > 64 })
+      await check(
+        { batches: 1, heads: 3, tokens, headSize, scale: 0.3 },
+        { logSumExp: headSize > 64 },
+      )
     }
   })
 
@@ -183,8 +182,11 @@ describe('attention', () => {
   }
 
   // 72 is no multiple of 32, and its rows do not fit the workgroup memory all at once.
-  it.each([1, 7, 17, 31, 32, 33, 65])('has the gradients of f64 loops: %i tokens', async (tokens) => {
-    await checkBackward('separate', { batches: 2, heads: 1, tokens, headSize: 72 })
-    await checkBackward('packed', { batches: 1, heads: 2, tokens, headSize: 72, causal: true })
-  })
+  it.each([1, 7, 17, 31, 32, 33, 65])(
+    'has the gradients of f64 loops: %i tokens',
+    async (tokens) => {
+      await checkBackward('separate', { batches: 2, heads: 1, tokens, headSize: 72 })
+      await checkBackward('packed', { batches: 1, heads: 2, tokens, headSize: 72, causal: true })
+    },
+  )
 })

@@ -103,8 +103,8 @@ export function attentionBackward(
 export function packHeads(
   parts: readonly ArrayLike<number>[],
   { batches, heads, tokens, headSize: d }: AttentionCase,
-): Float32Array<ArrayBuffer> {
-  const packed = new Float32Array(parts.length * batches * heads * tokens * d)
+): Float64Array {
+  const packed = new Float64Array(parts.length * batches * heads * tokens * d)
   parts.forEach((part, index) => {
     for (let i = 0; i < part.length; i++) {
       const token = Math.floor(i / d) % tokens

@@ -106,7 +106,7 @@ async function run(chosen: Choice): Promise<void> {
     endProgress(`Done: ${title}`)
     results.hidden = false
     results.focus({ preventScroll: true })
-    results.scrollIntoView({ behavior: 'smooth', block: 'start' })
+    results.scrollIntoView()
   } catch (error) {
     const stopped = error instanceof KeeplightError && error.code === 'aborted'
     endProgress(stopped ? 'Stopped' : '')
@@ -189,6 +189,9 @@ form.addEventListener('submit', (event) => {
   event.preventDefault()
   if (choice && !running) void run(choice)
 })
-byId('cancel', HTMLButtonElement).addEventListener('click', () => running?.abort())
+byId('cancel', HTMLButtonElement).addEventListener('click', () => {
+  running?.abort()
+  beginPhase('Stopping', '', 0)
+})
 fillFromAddress()
 void showAdapter()

@@ -21,16 +21,20 @@ export function beginPhase(phaseName: string, units: string, count: number): voi
   ;[name, unit, total, begun, saidShare] = [phaseName, units, count, performance.now(), 0]
   section.hidden = false
   phase.textContent = name
-  pace.textContent = '\u00a0'
+  say(name)
   if (count > 0) {
     bar.max = count
-    bar.value = 0
-  } else bar.removeAttribute('value')
-  say(name)
+    advance(0)
+  } else {
+    bar.removeAttribute('value')
+    pace.textContent = '\u00a0'
+  }
 }
 
 /** Shows how far the phase is, how fast it goes, and when it will be done at this rate. */
 export function advance(done: number): void {
+  // What was begun may still report while the page already waits for it to stop.
+  if (total === 0) return
   const seconds = (performance.now() - begun) / 1000
   const rate = done / seconds
   bar.value = done

@@ -1,20 +1,16 @@
-import {
-  measureSpeed,
-  record,
-  scope,
-  timePlan,
-  type Device,
-  type Speed,
-} from '../../src/index.node.ts'
-import { scaleKernel } from '../../src/kernels/elementwise.ts'
+import { record, scope, timePlan, type Device } from '../../src/index.node.ts'
 import type { KernelCase } from './cases.ts'
 import { Inputs } from './inputs.ts'
+import { copyOf, fmaLoop } from './limits.ts'
+
+/** Makes inputs; what it returns enqueues once what is measured. */
+export type Prepare = (inputs: Inputs) => () => unknown
 
 export interface KernelResult {
   readonly kernel: string
   readonly shape: string
   readonly use: string
-  /** Seconds of one dispatch, the best of several batches. */
+  /** Seconds of one dispatch: the best of several batches in every round. */
   readonly seconds: number
   readonly gflops?: number
   readonly gbs?: number
@@ -22,44 +18,50 @@ export interface KernelResult {
   readonly fraction: number
 }
 
-/** Times kernels against the adapter's own ceilings, which it measures in the same run. */
+export interface Limits {
+  readonly fmaGflops: number
+  /** A copy that reads 32 MiB and writes them. */
+  readonly copyGBs: number
+}
+
+const LARGE_COPY = 2 ** 26
+
+/**
+ * Times things against the adapter's own limits. All of it is measured in every round, and the best
+ * of the rounds counts: a neighbour on the machine then has to disturb the same thing every time.
+ */
 export class Bench {
   readonly device: Device
-  readonly speed: Speed
   readonly #budget: number
-  readonly #copies = new Map<number, number>()
+  readonly #best = new Map<string, number>()
 
-  private constructor(device: Device, speed: Speed, budget: number) {
+  /** @param budget milliseconds of one batch of replays; a measurement takes about five */
+  constructor(device: Device, budget: number) {
     this.device = device
-    this.speed = speed
     this.#budget = budget
   }
 
-  /** @param budget milliseconds of one batch of replays; a measurement takes about five */
-  static async create(device: Device, budget: number): Promise<Bench> {
-    return new Bench(device, await measureSpeed(device), budget)
+  /** Measures the limits once more. */
+  async limits(): Promise<void> {
+    await this.time('fma', fmaLoop(this.device.adapter.software).prepare)
+    await this.time(copyKey(LARGE_COPY), copyOf(LARGE_COPY))
   }
 
-  async measure(item: KernelCase): Promise<KernelResult> {
-    const { kernel, shape, use, flops, bytes } = item
-    const seconds = await this.time((inputs) => item.prepare(inputs))
-    const about = { kernel, shape, use, seconds }
-    if (flops !== undefined) {
-      const gflops = flops / seconds / 1e9
-      return { ...about, gflops, fraction: gflops / this.speed.fmaGflops }
-    }
-    const copy = await this.#copySeconds(bytes!)
-    return { ...about, gbs: bytes! / seconds / 1e9, fraction: copy / seconds }
+  /** Measures a kernel, and the copy it is compared with, once more. */
+  async measure(item: KernelCase): Promise<void> {
+    await this.time(keyOf(item), (inputs) => item.prepare(inputs))
+    if (item.bytes !== undefined) await this.time(copyKey(item.bytes), copyOf(item.bytes))
   }
 
-  /** Seconds of one replay of what `prepare` returns. */
-  async time(prepare: (inputs: Inputs) => () => unknown): Promise<number> {
+  /** Times one replay of what `prepare` returns; returns the dispatches of it. */
+  async time(key: string, prepare: Prepare): Promise<number> {
     const { device } = this
     const inputs = new Inputs(device)
     const body = prepare(inputs)
     const plan = await record(device, {}, () => scope(() => void body()))
     try {
-      return await timePlan(device, plan, this.#budget)
+      this.#note(key, await timePlan(device, plan, this.#budget))
+      return plan.stats().dispatches
     } finally {
       plan.dispose()
       inputs.dispose()
@@ -67,18 +69,34 @@ export class Bench {
     }
   }
 
-  async #copySeconds(bytes: number): Promise<number> {
-    let seconds = this.#copies.get(bytes)
-    if (seconds === undefined) {
-      const size = Math.ceil(bytes / 8)
-      seconds = await this.time(({ device, random }) => {
-        const x = random([size])
-        return () => {
-          device.dispatch(scaleKernel, { x, out: device.empty([size]) }, { size, scale: 1 })
-        }
-      })
-      this.#copies.set(bytes, seconds)
+  #note(key: string, seconds: number): void {
+    this.#best.set(key, Math.min(seconds, this.#best.get(key) ?? Infinity))
+  }
+
+  /** Seconds of the best round so far. */
+  best(key: string): number {
+    return this.#best.get(key) ?? NaN
+  }
+
+  bestLimits(): Limits {
+    return {
+      fmaGflops: fmaLoop(this.device.adapter.software).flops / this.best('fma') / 1e9,
+      copyGBs: LARGE_COPY / this.best(copyKey(LARGE_COPY)) / 1e9,
     }
-    return seconds
+  }
+
+  result(item: KernelCase): KernelResult {
+    const { kernel, shape, use, flops, bytes } = item
+    const seconds = this.best(keyOf(item))
+    const about = { kernel, shape, use, seconds }
+    if (flops === undefined) {
+      const fraction = this.best(copyKey(bytes!)) / seconds
+      return { ...about, gbs: bytes! / seconds / 1e9, fraction }
+    }
+    const gflops = flops / seconds / 1e9
+    return { ...about, gflops, fraction: gflops / this.bestLimits().fmaGflops }
   }
 }
+
+const keyOf = ({ kernel, shape, use }: KernelCase): string => `${kernel} ${shape} ${use}`
+const copyKey = (bytes: number): string => `copy ${bytes}`

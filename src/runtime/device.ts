@@ -92,7 +92,10 @@ export class Device {
     >
     this.offsetAlignment = gpu.limits.minStorageBufferOffsetAlignment
     this.#release = release
-    this.#pool = new BufferPool((bytes, label) => this.createBuffer(bytes, label))
+    this.#pool = new BufferPool(
+      (bytes, label) => this.createBuffer(bytes, label),
+      gpu.limits.maxBufferSize,
+    )
     this.#pipelines = new PipelineCache(gpu, (error, what) => this.#check(error, what))
     this.#uniforms = gpu.createBuffer({
       label: 'keeplight uniforms',

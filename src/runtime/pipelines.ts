@@ -46,7 +46,7 @@ export class PipelineCache {
     await Promise.all(Array.from(kernels, (kernel) => this.#compile(kernel)))
   }
 
-  #compile(kernel: Kernel): Promise<Pipeline> | Pipeline {
+  async #compile(kernel: Kernel): Promise<Pipeline> {
     const source = this.#source(kernel)
     const ready = this.#ready.get(source)
     if (ready) return ready

@@ -134,7 +134,10 @@ export async function record<I extends Readonly<Record<string, Tensor>>, O>(
   body: (inputs: I) => O,
 ): Promise<Plan<I, O>> {
   const commands: Command[] = []
-  const pool = new BufferPool((bytes, label) => device.createBuffer(bytes, `${label} of a plan`))
+  const pool = new BufferPool(
+    (bytes, label) => device.createBuffer(bytes, `${label} of a plan`),
+    device.limits.maxBufferSize,
+  )
   // What the plan reads but did not make (weights, inputs) must stay while the plan lives.
   const held = new Map<Allocation, Tensor>()
   const recorder: Recorder = {

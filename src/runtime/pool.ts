@@ -45,6 +45,7 @@ export function sizeClass(bytes: number): number {
 
 export class BufferPool {
   readonly #create: (bytes: number, label: string) => GPUBuffer
+  readonly #limit: number
   readonly #free = new Map<number, GPUBuffer[]>()
   readonly #owned = new Set<GPUBuffer>()
   #bytes = 0
@@ -53,13 +54,16 @@ export class BufferPool {
   #allocations = 0
   #reuses = 0
 
-  constructor(create: (bytes: number, label: string) => GPUBuffer) {
+  /** @param limit the largest buffer that the adapter makes, in bytes */
+  constructor(create: (bytes: number, label: string) => GPUBuffer, limit = Infinity) {
     this.#create = create
+    this.#limit = limit
   }
 
   /** @param pinned never handed out again before the pool is destroyed (a plan's constants) */
   allocate(bytes: number, label: string, pinned = false): Allocation {
-    const size = sizeClass(bytes)
+    // Rounding up must not ask for more than the adapter gives.
+    const size = Math.max(bytes, Math.min(sizeClass(bytes), this.#limit))
     let buffer = pinned ? undefined : this.#free.get(size)?.pop()
     if (buffer) this.#reuses++
     else {

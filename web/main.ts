@@ -169,6 +169,8 @@ async function showAdapter(): Promise<void> {
   try {
     const { device } = await openEngine()
     line.textContent = `Runs on ${adapterName(device)}`
+    const drawn = field('drawn') as HTMLInputElement
+    if (device.adapter.software && drawn.value === drawn.defaultValue) drawn.value = '6'
   } catch (error) {
     line.textContent = 'No GPU'
     showProblem(describe(error))

@@ -190,7 +190,8 @@ ${logSumExp ? '    if (x == 0u) { lse[slice * params.tokens + query + r] = maxim
 
 /**
  * Reduces as many registers as a subgroup has lanes: lane i of `names[0]` becomes the reduction of
- * `names[i]` over all lanes. Much cheaper than a reduction each.
+ * `names[i]` over all lanes. On software drivers much cheaper than
+ * a reduction each.
  */
 function transposedReduction(
   names: readonly string[],
@@ -210,9 +211,8 @@ function transposedReduction(
 
 /**
  * Each workgroup is one subgroup of `lanes` and owns a block of queries. Scores have a key per lane
- * and broadcast Q; sums have four output dimensions per lane and broadcast P, which changes lanes
- * through workgroup memory. Past the last token, lanes repeat it: they compute and store what its
- * owner does.
+ * and broadcast Q; sums have four output dimensions per lane and broadcast P by shuffles. Past the
+ * last token, lanes repeat it.
  */
 function subgroupKernel(
   options: AttentionOptions,

@@ -69,17 +69,25 @@ export async function createDevice(options: NodeDeviceOptions = {}): Promise<Dev
   // Dawn frees everything when this object is collected, so the device's release holds it.
   let gpu: GPU | undefined = create(flags)
   const powerPreference = options.powerPreference ?? 'high-performance'
-  const adapter = await gpu.requestAdapter({ powerPreference })
-  if (!adapter) {
-    throw new KeeplightError(
-      'device',
-      `Dawn found no adapter${name ? ` named ${name}` : ''}; install a Vulkan driver: the GPU's own, or ` +
-        "Mesa's software driver 24 or newer (Debian, Ubuntu: apt install mesa-vulkan-drivers libvulkan1)",
-    )
-  }
+  // Dawn throws when a name fits no adapter, and gives null when there is none at all.
+  const adapter = await gpu.requestAdapter({ powerPreference }).catch((cause: unknown) => {
+    throw noAdapter(name, cause)
+  })
+  if (!adapter) throw noAdapter(name)
   return Device.fromAdapter(adapter, () => {
     gpu = undefined
   })
+}
+
+function noAdapter(name: string | undefined, cause?: unknown): KeeplightError {
+  return new KeeplightError(
+    'device',
+    `Dawn found no adapter${name ? ` named ${name}` : ''}; ` +
+      (name ? 'leave the name out for the first there is, or ' : '') +
+      "install a Vulkan driver: the GPU's own, or Mesa's software driver 23 or newer " +
+      '(Debian, Ubuntu: apt install mesa-vulkan-drivers libvulkan1)',
+    { cause },
+  )
 }
 
 function useDriver(name: string, manifests: readonly string[]): void {

@@ -42,7 +42,12 @@ describeGolden('SCP training runs', () => {
   it.each(['scp-bn', 'scp-plain', 'scp-k20'])('%s', async (name) => {
     const file = parseSafetensors(await readGolden(`${name}.safetensors`))
     const setting = (key: string): number => Number(file.metadata.get(key))
-    const [n, d, k, hidden] = ['n', 'd', 'k', 'hidden'].map(setting) as [number, number, number, number]
+    const [n, d, k, hidden] = ['n', 'd', 'k', 'hidden'].map(setting) as [
+      number,
+      number,
+      number,
+      number,
+    ]
     const batch = setting('batch')
     const perEpoch = Math.floor(n / batch)
     const steps = setting('epochs') * perEpoch

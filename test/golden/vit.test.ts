@@ -2,14 +2,17 @@ import { expect, it } from 'vitest'
 import { parseSafetensors, type SafetensorsFile } from '../../src/model/safetensors.ts'
 import { readVit } from '../../src/model/vit/names.ts'
 import { classRowsOf, VisionTransformer } from '../../src/model/vit/vit.ts'
+import { preprocess } from '../../src/model/preprocess.ts'
 import { modelFromBytes } from '../../src/model/model.ts'
 import { record } from '../../src/runtime/plan.ts'
 import type { Tensor } from '../../src/runtime/tensor.ts'
 import { hashBits } from '../support/compare.ts'
+import { expectSameBytes } from '../support/sameBytes.ts'
 import { useDevice } from '../support/device.ts'
 import { describeGolden, describeShared, readGolden, readShared } from '../support/golden.ts'
 
-const load = async (path: string): Promise<SafetensorsFile> => parseSafetensors(await readGolden(path))
+const load = async (path: string): Promise<SafetensorsFile> =>
+  parseSafetensors(await readGolden(path))
 
 async function expectWithin(
   name: string,
@@ -103,12 +106,25 @@ describeGolden('vision transformers', () => {
 describeShared('keeplight-tiny', () => {
   const device = useDevice()
 
-  it('gives the features of its card, from pixels and from prepared bytes', async () => {
+  it('prepares pictures and gives the features of its card', async () => {
     const bytes = await readShared('weights/keeplight-tiny/model.safetensors')
-    const expected = parseSafetensors(await readShared('weights/keeplight-tiny/expected.safetensors'))
+    const expected = parseSafetensors(
+      await readShared('weights/keeplight-tiny/expected.safetensors'),
+    )
     const model = await modelFromBytes('keeplight-tiny', bytes, { device: device() })
     expect(model.hash).toBe('d35955e25a82d07e84d455ba8ce84703d91de1add18f6a2f095409232f3111b7')
-    const features = await model.embedPixels(expected.bytes('pixels_uint8'))
+    // From the pictures themselves: the model must prepare them as its card says.
+    const sources = expected.bytes('source_uint8_32x32')
+    const prepared = new Uint8Array(4 * 64 * 64 * 3)
+    for (let i = 0; i < 4; i++) {
+      const data = sources.slice(i * 32 * 32 * 3, (i + 1) * 32 * 32 * 3)
+      prepared.set(
+        preprocess({ width: 32, height: 32, data }, model.preprocess).data,
+        i * 64 * 64 * 3,
+      )
+    }
+    expectSameBytes(prepared, expected.bytes('pixels_uint8'))
+    const features = await model.embedPixels(prepared)
     const reference = expected.float32('features').subarray(0, 4 * 192)
     let worst = 0
     features.forEach((value, i) => (worst = Math.max(worst, Math.abs(value - reference[i]!))))

@@ -16,16 +16,12 @@ describe('a whole small run', () => {
   })
   afterAll(() => model?.dispose())
 
-  it('has the same bits for the same seed, and others for another', async () => {
-    const first = await smallRun(device(), model, 5)
-    expect(first.losses).toHaveLength(20)
+  it('has the same bits twice, and others from another seed', async () => {
+    const first = await smallRun(device(), model)
+    expect(first.losses).toHaveLength(12)
     expect(first.losses.every(Number.isFinite)).toBe(true)
-    expect(await smallRun(device(), model, 5)).toEqual(first)
-
-    const other = await smallRun(device(), model, 6)
-    expect(other.pixels).toBe(first.pixels)
-    for (const stage of ['features', 'trace', 'head', 'probabilities'] as const) {
-      expect(other[stage], stage).not.toBe(first[stage])
-    }
+    const [one, other] = first.restarts
+    expect(one).not.toBe(other)
+    expect(await smallRun(device(), model)).toEqual(first)
   })
 })

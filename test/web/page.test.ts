@@ -190,7 +190,7 @@ describe('the page', () => {
       ['light', 360],
       ['dark', 360],
     ] as const) {
-      await page.emulateMedia({ colorScheme: scheme })
+      await page.emulateMedia({ colorScheme: scheme, reducedMotion: 'reduce' })
       await page.setViewportSize({ width, height: 800 })
       await screenshot(page, `results-${scheme}-${width}`)
       const wide = await page.evaluate(() => document.documentElement.scrollWidth)
@@ -281,10 +281,16 @@ describe('the page', () => {
   it('also runs from its sources, under the same policy', async () => {
     const sources = await serveSources()
     try {
-      const { page, problems, strangers } = await open(sources.url, sources.url)
+      const { page, problems, strangers } = await open(`${sources.url}${SETTINGS}`, sources.url)
       await eventually(() => page.locator('#adapter').textContent()).toMatch(
         /^Runs on .*swiftshader/i,
       )
+      await page.locator('#files-input').setInputFiles(await uploads(['a.png', 'b.webp']))
+      await page.getByLabel('Number of clusters').fill('2')
+      await page.getByRole('button', { name: 'Find clusters' }).click()
+      await untilDone(page)
+      expect((await shownPaths(page)).sort()).toEqual(['a.png', 'b.webp'])
+
       const policy = page.locator('meta[http-equiv="Content-Security-Policy"]')
       const rules = (await policy.getAttribute('content'))!.split('; ')
       expect(rules).toEqual(expect.arrayContaining(["default-src 'none'", "connect-src 'self'"]))

@@ -43,10 +43,10 @@ const statistics = {
 } as const
 
 /**
- * How a family's authors prepared pictures: CLIP resizes the shortest edge to the input's size, DINO
- * to 8/7 of it (256 for 224) and crops the centre. Both bicubic.
+ * How a family's authors prepared pictures: the shortest edge to the input's size and a centre crop,
+ * bicubic; but DINO's encoders for 224 pixels resize to 256 first.
  */
 export function familyPreprocess(family: Family, imageSize: number): PreprocessConfig {
-  const resize = family === 'clip' ? imageSize : Math.round((imageSize * 256) / 224)
+  const resize = family === 'dino' && imageSize === 224 ? 256 : imageSize
   return { size: imageSize, resize, ...statistics[family] }
 }

@@ -37,7 +37,7 @@ export default defineConfig([
   {
     // These files also run in a page.
     files: ['src/**/*.ts', 'web/**/*.ts'],
-    ignores: ['.gpu/**', 'src/cli/**', '**/*.node.ts', 'web/vite.config.ts'],
+    ignores: ['src/cli/**', '**/*.node.ts', 'web/vite.config.ts'],
     rules: {
       'no-restricted-globals': [
         'error',

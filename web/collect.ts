@@ -54,7 +54,8 @@ export async function collect(
       yield pixels
     }
     if (pictures.length === 0) {
-      throw new KeeplightError('input', describeAllBroken(broken))
+      const message = `None of the ${broken.length} pictures can be decoded. The first: ${broken[0]}`
+      throw new KeeplightError('input', message)
     }
   }
 
@@ -64,11 +65,4 @@ export async function collect(
     onProgress: (done) => onProgress(done + broken.length),
   })
   return { pictures, features, broken }
-}
-
-function describeAllBroken(broken: readonly string[]): string {
-  return (
-    `None of the ${broken.length} pictures can be decoded. The first: ${broken[0]}. ` +
-    'Choose JPEG, PNG, WebP, GIF or AVIF pictures that are intact.'
-  )
 }

@@ -29,8 +29,7 @@ export async function decodeImage(
     (cause: unknown) => {
       throw new KeeplightError(
         'input',
-        `${name}: the browser can't decode it; it is damaged, or no picture of a kind that this ` +
-          'browser knows (JPEG, PNG, WebP, GIF, mostly AVIF)',
+        `${name}: the browser can't decode it; expected an intact JPEG, PNG, WebP, GIF or AVIF picture`,
         { cause },
       )
     },

@@ -35,7 +35,7 @@ export interface KmeansResult {
 const MAX_PRODUCTS = 2 ** 24
 
 /**
- * Lloyd's k-means with k-means++ seeding (Arthur & Vassilvitskii 2007), all restarts together on the
+ * Lloyd's k-means with greedy k-means++ seeding (Arthur & Vassilvitskii 2007), all restarts together on the
  * GPU: distances and sums are matrix products. An empty cluster takes the row farthest from its centre.
  *
  * @param data [N, D]
@@ -161,7 +161,10 @@ function squaredNorms(data: Float32Array, dimension: number): Float32Array {
   })
 }
 
-/** k-means++: each next centre is a row drawn with probability in proportion to its squared distance. */
+/**
+ * Greedy k-means++, as scikit-learn's: each next centre is the best of 2 + ⌊ln k⌋ rows drawn with
+ * probability in proportion to their squared distance, best meaning the smallest sum afterwards.
+ */
 function seedCentres(
   data: Float32Array,
   {
@@ -173,21 +176,43 @@ function seedCentres(
   }: Record<'count' | 'dimension' | 'k' | 'seed' | 'stream', number>,
   centres: Float32Array,
 ): void {
-  const distances = new Float64Array(count).fill(Infinity)
-  let row = Math.floor(randomUniform(seed, stream, 0) * count)
-  for (let c = 0; c < k; c++) {
-    const centre = data.subarray(row * dimension, (row + 1) * dimension)
-    centres.set(centre, c * dimension)
-    let total = 0
+  let drawn = 0
+  const draw = (): number => randomUniform(seed, stream, drawn++)
+  /** Squared distances of all rows to the nearest centre, were `row` one more. */
+  const withCentre = (row: number, before: Float64Array | undefined): Float64Array => {
+    const distances = new Float64Array(count)
+    const centre = row * dimension
     for (let i = 0; i < count; i++) {
+      const start = i * dimension
       let distance = 0
-      for (let d = 0; d < dimension; d++) distance += (data[i * dimension + d]! - centre[d]!) ** 2
-      if (distance < distances[i]!) distances[i] = distance
-      total += distances[i]!
+      for (let d = 0; d < dimension; d++) distance += (data[start + d]! - data[centre + d]!) ** 2
+      distances[i] = before ? Math.min(distance, before[i]!) : distance
     }
-    let target = randomUniform(seed, stream, c + 1) * total
-    row = 0
-    while (row < count - 1 && (target -= distances[row]!) > 0) row++
+    return distances
+  }
+  let row = Math.floor(draw() * count)
+  let nearest = withCentre(row, undefined)
+  let total = nearest.reduce((sum, distance) => sum + distance, 0)
+  const trials = 2 + Math.floor(Math.log(k))
+  for (let c = 0; c < k; c++) {
+    centres.set(data.subarray(row * dimension, (row + 1) * dimension), c * dimension)
+    if (c === k - 1) return
+    let best = Infinity
+    const before = nearest
+    const beforeTotal = total
+    for (let trial = 0; trial < trials; trial++) {
+      let target = draw() * beforeTotal
+      let candidate = 0
+      while (candidate < count - 1 && (target -= before[candidate]!) > 0) candidate++
+      const distances = withCentre(candidate, before)
+      const sum = distances.reduce((all, distance) => all + distance, 0)
+      if (sum < best) {
+        best = sum
+        row = candidate
+        nearest = distances
+        total = sum
+      }
+    }
   }
 }
 

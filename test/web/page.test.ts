@@ -259,7 +259,7 @@ describe('the page', () => {
     await choose(['a.jpg', 'b.jpg'].map((name) => ({ ...text, name, mimeType: 'image/jpeg' })))
     await page.getByRole('button', { name: 'Find clusters' }).click()
     await eventually(() => problem.textContent()).toMatch(
-      /^None of the 2 pictures can be decoded\. The first: a\.jpg: .*Choose JPEG/,
+      /^None of the 2 pictures can be decoded\. The first: a\.jpg: .*expected an intact JPEG/,
     )
     await screenshot(page, 'problem')
     expect(problems).toEqual([])
@@ -315,9 +315,9 @@ describe('the page', () => {
 
 /** Drops files and folders of this machine, as the browser does when a person lets go of them. */
 async function dropFiles(page: Page, files: string[]): Promise<void> {
-  const session = await page.context().newCDPSession(page)
+  const devtools = await page.context().newCDPSession(page)
   const data = { items: [], files, dragOperationsMask: 1 }
   for (const type of ['dragEnter', 'dragOver', 'drop'] as const) {
-    await session.send('Input.dispatchDragEvent', { type, x: 200, y: 300, data })
+    await devtools.send('Input.dispatchDragEvent', { type, x: 200, y: 300, data })
   }
 }

@@ -33,6 +33,7 @@ export {
 export { VisionTransformer } from './model/vit/vit.ts'
 export type { VitConfig } from './model/vit/config.ts'
 
+export { classesOf } from './data/classes.ts'
 export { decodeImage } from './data/decode.ts'
 export { embedImages, type EmbedOptions } from './data/embedImages.ts'
 export { prepareViews, type ViewOptions } from './data/augment.ts'
@@ -47,6 +48,12 @@ export type {
   RestartSummary,
   ScpSettings,
 } from './train/cluster.ts'
+export {
+  assignmentsCsv,
+  assignmentsJson,
+  toAssignments,
+  type Assignment,
+} from './train/assignments.ts'
 export { kmeans, type KmeansOptions, type KmeansResult } from './train/kmeans.ts'
 export { normalizeRows } from './train/featureStore.ts'
 export { adam } from './train/adam.ts'

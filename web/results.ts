@@ -1,14 +1,17 @@
 import {
   adjustedRandIndex,
+  assignmentsCsv,
+  assignmentsJson,
+  classesOf,
   clusteringAccuracy,
   normalizedMutualInformation,
+  toAssignments,
+  type Assignment,
   type ClusterResult,
 } from '../src/index.ts'
-import { assignmentsCsv, assignmentsJson, toAssignments, type Assignment } from './assignments.ts'
 import type { Collection, Picture } from './collect.ts'
 import { make } from './dom.ts'
 import { count, percent } from './format.ts'
-import { classesOf } from './sources.ts'
 import { view, type Viewable } from './viewer.ts'
 
 /** Pictures of a cluster that are shown at first; the others come when they are asked for. */

@@ -51,15 +51,6 @@ export function chooseDrawn(perKind: number): Choice {
   return { folder: 'drawn pictures', sources: sources.sort(byPath), ignored: 0 }
 }
 
-/**
- * The class of each picture: its first-level folder, when every picture lies in one and there are at
- * least two. Without classes, undefined.
- */
-export function classesOf(paths: readonly string[]): string[] | undefined {
-  const tops = paths.map((path) => path.slice(0, Math.max(0, path.indexOf('/'))))
-  return tops.includes('') || new Set(tops).size < 2 ? undefined : tops
-}
-
 function choose(files: readonly PathFile[]): Choice {
   const visible = files.filter(({ path }) => !/(^|\/)\./.test(path))
   const images = visible.filter(({ path }) => IMAGE.test(path))

@@ -1,4 +1,4 @@
-import { rawEdge } from '../data/decodeMessages.ts'
+import { rawEdge } from '../data/decodeMessages.node.ts'
 import type { Features } from '../model/features.ts'
 import type { Device } from '../runtime/device.ts'
 import { inertiaOf } from '../train/cluster.ts'

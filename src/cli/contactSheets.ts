@@ -2,7 +2,7 @@ import { join, relative, sep } from 'node:path'
 import { decodeThumbnails } from '../data/decode.node.ts'
 import type { PoolSettings } from '../data/decode.node.ts'
 import type { Thumbnail } from '../data/decodeImage.node.ts'
-import type { Assignment } from './assignments.ts'
+import type { Assignment } from '../train/assignments.ts'
 import type { ReportCluster, ReportImage } from './report/data.ts'
 import type { Terminal } from './terminal.ts'
 

@@ -5,7 +5,7 @@ import type { PreprocessConfig } from '../model/preprocess.ts'
 import type { Thumbnail } from './decodeImage.node.ts'
 import { DecodePool } from './decodePool.node.ts'
 import type { PoolOutcome } from './decodePool.node.ts'
-import type { ViewsResult, WorkerConfig } from './decodeMessages.ts'
+import type { ViewsResult, WorkerConfig } from './decodeMessages.node.ts'
 
 export interface PoolSettings {
   /** Decoding threads; default: one less than the processor's cores, 1 to 4. */

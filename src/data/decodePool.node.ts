@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import { KeeplightError } from '../runtime/errors.ts'
-import type { WorkerConfig, WorkerJob, WorkerReply } from './decodeMessages.ts'
+import type { WorkerConfig, WorkerJob, WorkerReply } from './decodeMessages.node.ts'
 
 /** What became of one file: the worker's result, or why there is none. */
 export type PoolOutcome<T> = { readonly result: T } | { readonly error: string }

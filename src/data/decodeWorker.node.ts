@@ -10,8 +10,8 @@ import {
   maximumFileBytes,
 } from './decodeImage.node.ts'
 import type { Thumbnail } from './decodeImage.node.ts'
-import { rawEdge } from './decodeMessages.ts'
-import type { ViewsResult, WorkerConfig, WorkerJob, WorkerReply } from './decodeMessages.ts'
+import { rawEdge } from './decodeMessages.node.ts'
+import type { ViewsResult, WorkerConfig, WorkerJob, WorkerReply } from './decodeMessages.node.ts'
 
 const port = parentPort
 if (!port) throw new Error('decodeWorker is a worker thread of decodeImages, not a program')

@@ -1,6 +1,7 @@
 import { opendir, realpath, stat } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { KeeplightError } from '../runtime/errors.ts'
+import { classesOf } from './classes.ts'
 
 /** File name endings that are read as images, without the dot, in lower case. */
 export const imageExtensions = ['jpg', 'jpeg', 'png', 'webp', 'avif', 'gif', 'tif', 'tiff'] as const
@@ -65,11 +66,11 @@ export async function scanFolder(path: string): Promise<ImageFolder> {
 }
 
 function labelsOf(files: readonly string[]): Pick<ImageFolder, 'labels' | 'classes'> {
-  const tops = files.map((file) => file.slice(0, Math.max(0, file.indexOf('/'))))
-  const classes = [...new Set(tops)].sort(byCodeUnits)
-  if (classes.length < 2 || classes[0] === '') return { labels: undefined, classes: [] }
+  const names = classesOf(files)
+  if (!names) return { labels: undefined, classes: [] }
+  const classes = [...new Set(names)].sort(byCodeUnits)
   const indexOf = new Map(classes.map((name, index) => [name, index]))
-  return { labels: Int32Array.from(tops, (name) => indexOf.get(name) ?? -1), classes }
+  return { labels: Int32Array.from(names, (name) => indexOf.get(name) ?? -1), classes }
 }
 
 async function resolveFolder(path: string): Promise<string> {

@@ -84,7 +84,8 @@ export function mayUseNode(path: string): boolean {
 
 function layerOf(path: string): string | undefined {
   if (path.startsWith('web/')) return 'web'
-  if (path === 'src/index.ts' || path === 'src/index.node.ts') return 'index'
+  // Files beside the two indexes are parts of them.
+  if (/^src\/[^/]+$/.test(path)) return 'index'
   const folder = /^src\/([^/]+)\//.exec(path)?.[1]
   return folder && folder !== 'index' && folder !== 'web' && LAYERS.includes(folder)
     ? folder

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { assignmentsCsv, type Assignment } from '../../src/cli/assignments.ts'
+import { assignmentsCsv, type Assignment } from '../../src/train/assignments.ts'
 import { drawScene, sceneKinds } from '../../src/data/scenes.ts'
 import { type PageServer, openChromium, serveBuild, serveSources } from './servePage.ts'
 

@@ -1,4 +1,4 @@
-import type { Assignment } from '../assignments.ts'
+import type { Assignment } from '../../train/assignments.ts'
 
 /** A picture of a contact sheet. */
 export interface ReportImage {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { assignmentsCsv, assignmentsJson, toAssignments } from '../../src/cli/assignments.ts'
+import { assignmentsCsv, assignmentsJson, toAssignments } from '../../src/train/assignments.ts'
 
 describe('toAssignments', () => {
   it('names the cluster, the runner-up and their probabilities', () => {

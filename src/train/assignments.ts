@@ -18,14 +18,14 @@ export interface Assignment {
  */
 export function toAssignments(
   paths: readonly string[],
-  assignments: Int32Array,
+  assignments: ArrayLike<number>,
   probabilities: Float32Array,
   k: number,
   labels?: readonly string[],
 ): Assignment[] {
   return paths.map((path, i) => {
     const row = probabilities.subarray(i * k, (i + 1) * k)
-    const cluster = assignments[i]
+    const cluster = assignments[i]!
     const runnerUp = strongestOther(row, cluster)
     return {
       path,

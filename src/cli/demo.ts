@@ -1,5 +1,5 @@
 import { mkdir, readdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, relative, join } from 'node:path'
 import type { Command } from 'commander'
 import sharp from 'sharp'
 import { drawScene, sceneKinds } from '../data/scenes.ts'
@@ -46,8 +46,14 @@ export function addDemoCommand(program: Command, context: (output: DemoOptions) 
       const settings = { ...options, restarts, k: sceneKinds.length }
       const summary = await runCluster(scenes, settings, { terminal, signal })
       printSummary(summary, terminal)
-      terminal.print('\nNow your own photos:\n  keeplight cluster ./photos -k 10')
+      terminal.print(`\nNow your own photos:\n  ${ownCommand()} cluster ./photos -k 10`)
     })
+}
+
+/** How this program was called, for a line to copy: in a clone it is on nobody's path. */
+function ownCommand(): string {
+  const script = process.argv[1] ?? ''
+  return basename(script) === 'keeplight' ? 'keeplight' : `node ${relative('', script)}`
 }
 
 /**

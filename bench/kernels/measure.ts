@@ -43,7 +43,7 @@ export class Bench {
 
   /** Measures the limits once more. */
   async limits(): Promise<void> {
-    await this.time('fma', fmaLoop(this.device.adapter.software).prepare)
+    await this.time('fma', fmaLoop(this.device).prepare)
     await this.time(copyKey(LARGE_COPY), copyOf(LARGE_COPY))
   }
 
@@ -80,7 +80,7 @@ export class Bench {
 
   bestLimits(): Limits {
     return {
-      fmaGflops: fmaLoop(this.device.adapter.software).flops / this.best('fma') / 1e9,
+      fmaGflops: fmaLoop(this.device).flops / this.best('fma') / 1e9,
       copyGBs: LARGE_COPY / this.best(copyKey(LARGE_COPY)) / 1e9,
     }
   }

@@ -1,5 +1,5 @@
 import { mkdir, readdir, rm } from 'node:fs/promises'
-import { basename, relative, join } from 'node:path'
+import { basename, join, relative } from 'node:path'
 import type { Command } from 'commander'
 import sharp from 'sharp'
 import { drawScene, sceneKinds } from '../data/scenes.ts'

@@ -3,6 +3,7 @@ import {
   defineKernel,
   kernelFamily,
   linearIdWgsl,
+  mainWgsl,
   read,
   readWrite,
   type Binding,
@@ -86,19 +87,14 @@ function tileKernel(options: AttentionOptions): Kernel<AttentionBinding, Attenti
     bindings: bindings(options),
     params: layoutParams,
     workgroups: sliceWorkgroups(TILE),
-    wgsl: /* wgsl */ `${linearIdWgsl}
+    wgsl: /* wgsl */ `
 // Rows of Q, then rows of K; or rows of V
 var<workgroup> tile: array<vec4f, ${TILE_QUADS}>;
 // [key][y], four queries each
 var<workgroup> probability: array<vec4f, ${TILE * 8}>;
 // [y][x], four queries each
 var<workgroup> partial: array<vec4f, 64>;
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${mainWgsl(64)} {
 ${sliceWgsl(TILE)}
   let y = thread / 8u;
   let x = thread % 8u;

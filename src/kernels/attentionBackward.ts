@@ -8,7 +8,7 @@ import {
 import {
   defineKernel,
   kernelFamily,
-  linearIdWgsl,
+  mainWgsl,
   linearWorkgroups,
   read,
   readWrite,
@@ -47,13 +47,7 @@ export const attentionDeltaKernel = defineKernel<
   bindings: { out: read('vec4<f32>'), dOut: read('vec4<f32>'), delta: readWrite('f32') },
   params: layoutParams,
   workgroups: ({ batches, heads, tokens }) => linearWorkgroups(batches * heads * tokens, 64),
-  wgsl: /* wgsl */ `${linearIdWgsl}
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+  wgsl: /* wgsl */ `${mainWgsl(64)} {
   let i = linearWorkgroup(id, count) * 64u + thread;
   let slice = i / params.tokens;
   if (slice >= params.batches * params.heads) { return; }
@@ -170,17 +164,11 @@ export const attentionBackwardKernel = kernelFamily(
       } as Record<BackwardBinding, Binding>,
       params: layoutParams,
       workgroups: (params: AttentionParams) => sliceWorkgroups(TILE)(params),
-      wgsl: /* wgsl */ `${linearIdWgsl}
-// Owned rows, then other rows
+      wgsl: /* wgsl */ `// Owned rows, then other rows
 var<workgroup> tile: array<vec4f, ${TILE_QUADS}>;
 // [other][y], four owned rows each
 ${lines(weights.map((weight) => `var<workgroup> ${weight}: array<vec4f, ${TILE * 8}>;`))}
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${mainWgsl(64)} {
 ${sliceWgsl(TILE)}
   let y = thread / 8u;
   let x = thread % 8u;

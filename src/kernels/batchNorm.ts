@@ -1,7 +1,7 @@
 import {
   defineKernel,
   kernelFamily,
-  linearIdWgsl,
+  mainWgsl,
   linearWorkgroups,
   read,
   readWrite,
@@ -25,7 +25,6 @@ const workgroups = ({ columns }: { columns: number }): ReturnType<typeof linearW
 
 /** `column`, `lane` (first row and stride 8), and `total(partial)`: the column's sum, for all threads. */
 const header = /* wgsl */ `
-${linearIdWgsl}
 var<workgroup> partials: array<f32, ${GROUP}>;
 fn total(thread: u32, partial: f32) -> f32 {
   partials[thread] = partial;
@@ -38,12 +37,7 @@ fn total(thread: u32, partial: f32) -> f32 {
 `
 
 const main = (body: string): string => /* wgsl */ `
-@compute @workgroup_size(${GROUP})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${mainWgsl(GROUP)} {
   let column = linearWorkgroup(id, count) * ${COLUMNS}u + thread % ${COLUMNS}u;
   let lane = thread / ${COLUMNS}u;
   // Threads past the last column work along with it, for the barriers, and store nothing.
@@ -177,13 +171,7 @@ export const batchNormEvalKernel = kernelFamily(({ relu }: BatchNormOptions) =>
     params: { size: 'u32', columns: 'u32', eps: 'f32' },
     workgroups: ({ size }) => linearWorkgroups(size, GROUP),
     wgsl: /* wgsl */ `
-${linearIdWgsl}
-@compute @workgroup_size(${GROUP})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${mainWgsl(GROUP)} {
   let i = linearWorkgroup(id, count) * ${GROUP}u + thread;
   if (i >= params.size) { return; }
   let c = i % params.columns;

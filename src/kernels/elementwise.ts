@@ -2,7 +2,7 @@ import { activationWgsl, type Activation } from './activations.ts'
 import {
   defineKernel,
   kernelFamily,
-  linearIdWgsl,
+  mainWgsl,
   linearWorkgroups,
   read,
   readWrite,
@@ -12,13 +12,7 @@ const GROUP = 64
 
 /** `i` is this invocation's element; invocations past `params.size` do nothing. */
 const main = (body: string): string => /* wgsl */ `
-${linearIdWgsl}
-@compute @workgroup_size(${GROUP})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${mainWgsl(GROUP)} {
   let i = linearWorkgroup(id, count) * ${GROUP}u + thread;
   if (i >= params.size) { return; }
   ${body}

@@ -1,15 +1,9 @@
-import { defineKernel, linearIdWgsl, linearWorkgroups, read, readWrite } from './kernel.ts'
+import { defineKernel, mainWgsl, linearWorkgroups, read, readWrite } from './kernel.ts'
 
 const GROUP = 64
 
 const main = (body: string): string => /* wgsl */ `
-${linearIdWgsl}
-@compute @workgroup_size(${GROUP})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${mainWgsl(GROUP)} {
   let i = linearWorkgroup(id, count) * ${GROUP}u + thread;
   ${body}
 }

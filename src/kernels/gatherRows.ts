@@ -1,17 +1,11 @@
-import { defineKernel, linearIdWgsl, linearWorkgroups, read, readWrite } from './kernel.ts'
+import { defineKernel, mainWgsl, linearWorkgroups, read, readWrite } from './kernel.ts'
 
 const GROUP = 64
 
 const main = (body: string): string => /* wgsl */ `
-${linearIdWgsl}
 // An index past the end takes the last row: a read outside the buffer could give anything.
 fn rowOf(m: u32) -> u32 { return min(index[m], params.rows - 1u); }
-@compute @workgroup_size(${GROUP})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${mainWgsl(GROUP)} {
   let i = linearWorkgroup(id, count) * ${GROUP}u + thread;
   let row = i / params.columns;
   let column = i % params.columns;

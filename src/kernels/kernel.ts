@@ -112,3 +112,15 @@ export function linearWorkgroups(count: number, size: number): Workgroups {
 export const linearIdWgsl = /* wgsl */ `
 fn linearWorkgroup(id: vec3u, count: vec3u) -> u32 { return id.x + id.y * count.x; }
 `
+
+/**
+ * The head of an entry point of `size` invocations, with `id` and `count` for `linearWorkgroup(id,
+ * count)`, the flat index of the workgroup, and `thread`, the invocation's place in it.
+ */
+export const mainWgsl = (size: number): string => /* wgsl */ `${linearIdWgsl}
+@compute @workgroup_size(${size})
+fn main(
+  @builtin(workgroup_id) id: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+)`

@@ -1,4 +1,4 @@
-import { defineKernel, linearIdWgsl, linearWorkgroups, read, readWrite } from './kernel.ts'
+import { defineKernel, mainWgsl, linearWorkgroups, read, readWrite } from './kernel.ts'
 
 const GROUP = 64
 
@@ -23,13 +23,7 @@ export const assignKernel = defineKernel({
   params: { rows: 'u32', restarts: 'u32', k: 'u32' },
   workgroups: ({ rows, restarts }) => linearWorkgroups(rows * restarts, GROUP),
   wgsl: /* wgsl */ `
-${linearIdWgsl}
-@compute @workgroup_size(${GROUP})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${mainWgsl(GROUP)} {
   let item = linearWorkgroup(id, count) * ${GROUP}u + thread;
   if (item >= params.rows * params.restarts) { return; }
   let start = item * params.k;

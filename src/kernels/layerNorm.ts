@@ -1,7 +1,7 @@
 import {
   defineKernel,
   kernelFamily,
-  linearIdWgsl,
+  mainWgsl,
   linearWorkgroups,
   read,
   readWrite,
@@ -108,14 +108,8 @@ export const layerNormWeightBackwardKernel = defineKernel({
   params: { rows: 'u32', columns: 'u32' },
   workgroups: ({ columns }) => linearWorkgroups(columns, 8),
   wgsl: /* wgsl */ `
-${linearIdWgsl}
 var<workgroup> partial: array<f32, 64>;
-@compute @workgroup_size(64)
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${mainWgsl(64)} {
   let column = linearWorkgroup(id, count) * 8u + thread % 8u;
   var sum = 0.0;
   if (column < params.columns) {

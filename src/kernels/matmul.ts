@@ -3,6 +3,7 @@ import {
   defineKernel,
   kernelFamily,
   linearIdWgsl,
+  mainWgsl,
   linearWorkgroups,
   read,
   readWrite,
@@ -71,7 +72,6 @@ function bindings(options: MatmulOptions): Record<MatmulBinding, Binding> {
 function accessWgsl(options: MatmulOptions): string {
   const { transposeA, transposeB, bias, residual } = options
   return /* wgsl */ `
-${linearIdWgsl}
 ${activationWgsl(options.activation)}
 fn loadA(row: u32, k: u32) -> f32 { return a[${transposeA ? 'k * params.m + row' : 'row * params.k + k'}]; }
 fn loadB(k: u32, column: u32) -> f32 { return b[${transposeB ? 'column * params.k + k' : 'k * params.n + column'}]; }
@@ -106,12 +106,7 @@ fn guardedB(k: u32, column: u32) -> f32 {
   if (k >= params.k || column >= params.n) { return 0.0; }
   return loadB(k, column);
 }
-@compute @workgroup_size(256)
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${mainWgsl(256)} {
   let columns = (params.n + ${TILE - 1}u) / ${TILE}u;
   let group = linearWorkgroup(id, count);
   let rowBase = group / columns * ${TILE}u;
@@ -191,6 +186,7 @@ ${plain ? '' : `  storageBarrier();${loop('out[r * params.n + c]')}`}`
     features: ['subgroups'],
     workgroups: ({ m, n }) => linearWorkgroups(Math.ceil(m / height) * Math.ceil(n / width), 1),
     wgsl: /* wgsl */ `${accessWgsl(options)}
+${linearIdWgsl}
 ${lanes === 8 ? `var<workgroup> sums: array<f32, ${height * width}>;` : ''}
 @compute @workgroup_size(${lanes})
 fn main(

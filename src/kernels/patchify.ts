@@ -1,4 +1,4 @@
-import { defineKernel, linearIdWgsl, linearWorkgroups, read, readWrite } from './kernel.ts'
+import { defineKernel, mainWgsl, linearWorkgroups, read, readWrite } from './kernel.ts'
 
 const GROUP = 64
 
@@ -22,13 +22,7 @@ const workgroups = ({ batch, channels, height, width, side }: Sizes) =>
  * whose elements are ordered (channel, y, x).
  */
 const main = (move: string): string => /* wgsl */ `
-${linearIdWgsl}
-@compute @workgroup_size(${GROUP})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${mainWgsl(GROUP)} {
   let i = linearWorkgroup(id, count) * ${GROUP}u + thread;
   let size = params.side;
   let across = params.width / size;

@@ -1,7 +1,7 @@
 import {
   defineKernel,
   kernelFamily,
-  linearIdWgsl,
+  mainWgsl,
   linearWorkgroups,
   read,
   readWrite,
@@ -23,14 +23,8 @@ export const sumRowsKernel = defineKernel({
   params: { rows: 'u32', columns: 'u32', scale: 'f32' },
   workgroups: ({ columns }) => linearWorkgroups(columns, 8),
   wgsl: /* wgsl */ `
-${linearIdWgsl}
 var<workgroup> partial: array<f32, ${GROUP}>;
-@compute @workgroup_size(${GROUP})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${mainWgsl(GROUP)} {
   let column = linearWorkgroup(id, count) * 8u + thread % 8u;
   var sum = 0.0;
   if (column < params.columns) {
@@ -76,14 +70,8 @@ export const sumChunksKernel = defineKernel({
   params: { size: 'u32', scale: 'f32' },
   workgroups: ({ size }) => linearWorkgroups(size, SUM_CHUNK),
   wgsl: /* wgsl */ `
-${linearIdWgsl}
 var<workgroup> partial: array<f32, ${GROUP}>;
-@compute @workgroup_size(${GROUP})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${mainWgsl(GROUP)} {
   let chunk = linearWorkgroup(id, count);
   let start = chunk * ${SUM_CHUNK}u;
   if (start >= params.size) { return; }
@@ -110,13 +98,7 @@ export const sumBackwardKernel = defineKernel({
   params: { size: 'u32', inner: 'u32', period: 'u32', scale: 'f32' },
   workgroups: ({ size }) => linearWorkgroups(size, GROUP),
   wgsl: /* wgsl */ `
-${linearIdWgsl}
-@compute @workgroup_size(${GROUP})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${mainWgsl(GROUP)} {
   let i = linearWorkgroup(id, count) * ${GROUP}u + thread;
   if (i >= params.size) { return; }
   dX[i] = params.scale * dOut[(i / params.inner) % params.period];

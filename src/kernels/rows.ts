@@ -1,4 +1,4 @@
-import { linearIdWgsl, linearWorkgroups, type Workgroups } from './kernel.ts'
+import { mainWgsl, linearWorkgroups, type Workgroups } from './kernel.ts'
 
 /**
  * What kernels that reduce along rows share: x [rows, columns], a row to one thread or to a whole
@@ -67,14 +67,8 @@ fn maxOverRow(value: f32, lane: u32) -> f32 {
  * thread must reach and which give every thread the result.
  */
 export const rowKernelWgsl = (lanes: Lanes, body: string): string => /* wgsl */ `
-${linearIdWgsl}
 ${lanes === 1 ? alone : together}
-@compute @workgroup_size(${GROUP})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${mainWgsl(GROUP)} {
   let group = linearWorkgroup(id, count);
   let row = ${lanes === 1 ? `group * ${GROUP}u + thread` : 'group'};
   let lane = ${lanes === 1 ? '0u' : 'thread'};

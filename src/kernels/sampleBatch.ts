@@ -1,4 +1,4 @@
-import { defineKernel, linearIdWgsl, linearWorkgroups, read, readWrite } from './kernel.ts'
+import { defineKernel, mainWgsl, linearWorkgroups, read, readWrite } from './kernel.ts'
 import { permute, permuteWgsl } from './permutation.ts'
 import { philox, philoxWgsl } from './random.ts'
 
@@ -77,16 +77,10 @@ export const sampleBatchKernel = defineKernel({
   },
   workgroups: ({ batch }) => linearWorkgroups(2 * batch, 1),
   wgsl: /* wgsl */ `
-${linearIdWgsl}
 ${philoxWgsl}
 ${permuteWgsl}
 ${normalWgsl}
-@compute @workgroup_size(${GROUP})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${mainWgsl(GROUP)} {
   let row = linearWorkgroup(id, count);
   if (row >= 2u * params.batch) { return; }
   let step = state[0];

@@ -1,4 +1,4 @@
-import { defineKernel, linearIdWgsl, linearWorkgroups, read, readWrite } from './kernel.ts'
+import { defineKernel, mainWgsl, linearWorkgroups, read, readWrite } from './kernel.ts'
 
 const GROUP = 64
 
@@ -14,17 +14,11 @@ export const topKKernel = defineKernel({
   params: { rows: 'u32', columns: 'u32', k: 'u32' },
   workgroups: ({ rows }) => linearWorkgroups(rows, 1),
   wgsl: /* wgsl */ `
-${linearIdWgsl}
 const NONE = 0xffffffffu;
 var<workgroup> bestValue: array<f32, ${GROUP}>;
 var<workgroup> bestIndex: array<u32, ${GROUP}>;
 fn before(a: f32, i: u32, b: f32, j: u32) -> bool { return a > b || (a == b && i < j); }
-@compute @workgroup_size(${GROUP})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${mainWgsl(GROUP)} {
   let row = linearWorkgroup(id, count);
   if (row >= params.rows) { return; }
   var lastValue = 3.4e38;

@@ -66,17 +66,27 @@ export async function createDevice(options: NodeDeviceOptions = {}): Promise<Dev
   for (const [key, value] of Object.entries(globals)) {
     if (!(key in globalThis)) Object.defineProperty(globalThis, key, { value, configurable: true })
   }
-  // Dawn frees everything when this object is collected, so the device's release holds it.
-  let gpu: GPU | undefined = create(flags)
+  const gpu = instanceOf(create, flags)
   const powerPreference = options.powerPreference ?? 'high-performance'
   // Dawn throws when a name fits no adapter, and gives null when there is none at all.
   const adapter = await gpu.requestAdapter({ powerPreference }).catch((cause: unknown) => {
     throw noAdapter(name, cause)
   })
   if (!adapter) throw noAdapter(name)
-  return Device.fromAdapter(adapter, () => {
-    gpu = undefined
-  })
+  return Device.fromAdapter(adapter)
+}
+
+/**
+ * Dawn's instances, by what they were made with. Never let go: one that is collected while a device of
+ * its own still has a callback to deliver takes the process down with it. Without a device they idle.
+ */
+const instances = new Map<string, GPU>()
+
+function instanceOf(create: (flags: string[]) => GPU, flags: string[]): GPU {
+  const key = [process.env['VK_DRIVER_FILES'], process.env['VK_ICD_FILENAMES'], ...flags].join('\n')
+  let gpu = instances.get(key)
+  if (!gpu) instances.set(key, (gpu = create(flags)))
+  return gpu
 }
 
 function noAdapter(name: string | undefined, cause?: unknown): KeeplightError {

@@ -70,7 +70,6 @@ export class Device {
   readonly #pipelines: PipelineCache
   readonly #uniforms: GPUBuffer
   readonly #uniformData = new Uint8Array(DISPATCHES_PER_SUBMIT * UNIFORM_STRIDE)
-  readonly #release: () => void
   readonly #checks = new Set<Promise<void>>()
   #batch: Command[] = []
   #encoder: GPUCommandEncoder | undefined
@@ -82,7 +81,7 @@ export class Device {
   #dispatches = 0
   #submits = 0
 
-  private constructor(gpu: GPUDevice, adapter: AdapterDescription, release: () => void) {
+  private constructor(gpu: GPUDevice, adapter: AdapterDescription) {
     this.gpu = gpu
     this.adapter = adapter
     this.features = [...gpu.features].sort()
@@ -91,7 +90,6 @@ export class Device {
       number
     >
     this.offsetAlignment = gpu.limits.minStorageBufferOffsetAlignment
-    this.#release = release
     this.#pool = new BufferPool(
       (bytes, label) => this.createBuffer(bytes, label),
       gpu.limits.maxBufferSize,
@@ -123,10 +121,8 @@ export class Device {
 
   /**
    * Requests a device with every useful feature and limit that the adapter has.
-   *
-   * @param release called after the device is destroyed, to let go of what keeps the GPU alive
    */
-  static async fromAdapter(adapter: GPUAdapter, release: () => void = () => {}): Promise<Device> {
+  static async fromAdapter(adapter: GPUAdapter): Promise<Device> {
     const requiredFeatures = FEATURES.filter((name) =>
       adapter.features.has(name as GPUFeatureName),
     ) as GPUFeatureName[]
@@ -137,7 +133,7 @@ export class Device {
         const reason = cause instanceof Error ? cause.message : String(cause)
         throw new KeeplightError('device', `the adapter gave no device: ${reason}`, { cause })
       })
-    return new Device(gpu, describeAdapter(adapter.info), release)
+    return new Device(gpu, describeAdapter(adapter.info))
   }
 
   /** The variant of kernel families that suits this adapter. */
@@ -436,7 +432,6 @@ export class Device {
     this.#pool.destroy()
     this.#uniforms.destroy()
     this.gpu.destroy()
-    this.#release()
   }
 }
 

@@ -1,4 +1,4 @@
-import { defineKernel, linearIdWgsl, linearWorkgroups, read, readWrite } from '../kernels/kernel.ts'
+import { defineKernel, mainWgsl, linearWorkgroups, read, readWrite } from '../kernels/kernel.ts'
 import type { Device } from './device.ts'
 import { matmul } from './ops/matmul.ts'
 import { record, type Plan } from './plan.ts'
@@ -47,13 +47,7 @@ export const copyKernel = defineKernel({
   params: { size: 'u32' },
   workgroups: ({ size }) => linearWorkgroups(size, GROUP * EACH),
   wgsl: /* wgsl */ `
-${linearIdWgsl}
-@compute @workgroup_size(${GROUP})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-) {
+${mainWgsl(GROUP)} {
   let start = linearWorkgroup(id, count) * ${GROUP * EACH}u + thread;
   let end = min(start + ${GROUP * EACH}u, params.size);
   for (var i = start; i < end; i += ${GROUP}u) { out[i] = x[i]; }

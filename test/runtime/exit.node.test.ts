@@ -85,4 +85,23 @@ console.log('closed')
     expect(output).not.toMatch(/error/i)
     expect(code).toBe(0)
   })
+
+  it('survives closing and losing devices that have work pending', async () => {
+    const { code, output } = await run(`
+for (let i = 0; i < 12; i++) {
+  const device = await createDevice()
+  const x = device.tensor(new Float32Array(1000).fill(i), [1000])
+  const pending = add(x, x).read().catch((error) => error.code)
+  if (i % 2) device.close()
+  else device.gpu.destroy()
+  const outcome = await pending
+  if (outcome !== (i % 2 ? 'disposed' : 'device-lost')) console.log('wrong', i, outcome)
+  device.close()
+}
+console.log('closed')
+`)
+    expect(output).not.toMatch(/wrong/)
+    expect(output).toContain('closed')
+    expect(code).toBe(0)
+  })
 })

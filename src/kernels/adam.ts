@@ -6,7 +6,7 @@ const GROUP = 64
  * One Adam step (Kingma & Ba 2015) over all parameters of a model, laid out in one flat buffer.
  *
  * What depends on the step number comes from row `step[0]` of `schedule` [steps, 4], computed on the
- * host in f64: lr/(1 − β₁ᵗ), 1/√(1 − β₂ᵗ), lr, unused. GPU `pow` and `cos` would be off by 1e-3 there.
+ * host in f64: lr/(1 − β₁ᵗ), 1/√(1 − β₂ᵗ), lr, unused. WGSL's bounds for `pow` and `cos` are too wide.
  */
 export const adamKernel = defineKernel({
   label: 'adam',

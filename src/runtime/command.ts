@@ -1,7 +1,8 @@
 import { MAX_WORKGROUPS, packParams, type Kernel, type Workgroups } from '../kernels/kernel.ts'
 import { KeeplightError } from './errors.ts'
 import { formatShape, type Shape } from './shape.ts'
-import type { Dtype, Tensor } from './tensor.ts'
+import type { Dtype } from './dtype.ts'
+import type { Tensor } from './tensor.ts'
 
 /** What a binding sees: plain data, so that a command may outlive the tensors it was made from. */
 export interface BufferRange {

@@ -1,10 +1,19 @@
 import type { Kernel, KernelFeature, KernelVariant } from '../kernels/kernel.ts'
+import { Choices, type KernelChoice } from './choice.ts'
 import { describe, makeCommand, type Command } from './command.ts'
+import {
+  arrayOf,
+  bytesPerElement,
+  dtypeOf,
+  type ArrayOf,
+  type Dtype,
+  type TensorArray,
+} from './dtype.ts'
 import { KeeplightError, type ErrorCode } from './errors.ts'
 import { PipelineCache } from './pipelines.ts'
 import { BufferPool, type PoolStats } from './pool.ts'
 import { checkShape, sizeOf, type Shape } from './shape.ts'
-import { Tensor, type ArrayOf, type Dtype, type TensorArray } from './tensor.ts'
+import { Tensor } from './tensor.ts'
 
 export interface AdapterDescription {
   readonly vendor: string
@@ -63,6 +72,8 @@ export class Device {
   readonly features: readonly string[]
   readonly limits: Readonly<Record<(typeof LIMITS)[number], number>>
   readonly offsetAlignment: number
+  /** Kernel variants that were tuned or forced; empty where only rules decide. */
+  readonly choices = new Choices()
   /** Resolves with the reason once the device is lost or closed. */
   readonly lost: Promise<KeeplightError>
 
@@ -143,6 +154,11 @@ export class Device {
     return subgroupSize === 8 ? 'subgroup8' : subgroupSize === 4 ? 'subgroup4' : 'tile'
   }
 
+  /** The variant of a kernel family for a problem: the tuned one, else the rule's. */
+  choose<P>(choice: KernelChoice<P>, problem: P): string {
+    return this.choices.choose(choice, problem, this)
+  }
+
   has(feature: KernelFeature): boolean {
     return this.features.includes(feature)
   }
@@ -172,6 +188,9 @@ export class Device {
   tensor(data: Float32Array, shape: Shape): Tensor<'f32'>
   tensor(data: Uint32Array, shape: Shape): Tensor<'u32'>
   tensor(data: Int32Array, shape: Shape): Tensor<'i32'>
+  /** Bits of 16-bit floats. */
+  tensor(data: Uint16Array, shape: Shape): Tensor<'f16'>
+  tensor(data: Int8Array, shape: Shape): Tensor<'i8'>
   tensor(data: TensorArray, shape: Shape): Tensor
   tensor(data: TensorArray, shape: Shape): Tensor {
     const tensor = this.#allocate(shape, dtypeOf(data), 'tensor', this.recording)
@@ -182,7 +201,7 @@ export class Device {
   #allocate<D extends Dtype>(shape: Shape, dtype: D, op: string, pinned: boolean): Tensor<D> {
     this.assertUsable(op)
     checkShape(op, shape)
-    const bytes = sizeOf(shape) * 4
+    const bytes = sizeOf(shape) * bytesPerElement[dtype]
     if (bytes > this.limits.maxBufferSize) {
       throw new KeeplightError(
         'out-of-memory',
@@ -226,13 +245,9 @@ export class Device {
           `got ${data.length} of ${dtypeOf(data)}`,
       )
     }
-    if (data.length * 4 > 0 && this.#batch.length > 0) this.flush()
+    if (this.#batch.length > 0) this.flush()
     const { buffer } = tensor.allocation
-    this.gpu.queue.writeBuffer(
-      buffer,
-      tensor.offset,
-      data as TensorArray & ArrayBufferView<ArrayBuffer>,
-    )
+    this.gpu.queue.writeBuffer(buffer, tensor.offset, wholeWords(data))
   }
 
   /**
@@ -350,7 +365,7 @@ export class Device {
     }
     this.assertUsable('read')
     this.flush()
-    const size = tensor.byteLength
+    const size = Math.ceil(tensor.byteLength / 4) * 4
     const staging = this.gpu.createBuffer({ label: 'keeplight readback', size, usage: STAGING })
     const encoder = this.gpu.createCommandEncoder({ label: 'keeplight readback' })
     encoder.copyBufferToBuffer(tensor.allocation.buffer, tensor.offset, staging, 0, size)
@@ -358,7 +373,7 @@ export class Device {
     try {
       await this.#orLost(staging.mapAsync(1))
       await this.#settle()
-      return arrayOf(tensor.dtype, staging.getMappedRange().slice(0))
+      return arrayOf(tensor.dtype, staging.getMappedRange().slice(0), tensor.size)
     } finally {
       staging.destroy()
     }
@@ -498,15 +513,10 @@ function culprit(batch: readonly Command[], message: string): string {
   return described[index] ?? (batch.length > 0 ? `one of ${batch.length} ops` : 'copy')
 }
 
-const dtypeOf = (data: TensorArray): Dtype =>
-  data instanceof Float32Array ? 'f32' : data instanceof Uint32Array ? 'u32' : 'i32'
-
-function arrayOf<D extends Dtype>(dtype: D, bytes: ArrayBuffer): ArrayOf<D> {
-  const array =
-    dtype === 'f32'
-      ? new Float32Array(bytes)
-      : dtype === 'u32'
-        ? new Uint32Array(bytes)
-        : new Int32Array(bytes)
-  return array as unknown as ArrayOf<D>
+/** The bytes of `data`, filled up to the four that a write is rounded to. */
+function wholeWords(data: TensorArray): ArrayBufferView<ArrayBuffer> {
+  if (data.byteLength % 4 === 0) return data as TensorArray & ArrayBufferView<ArrayBuffer>
+  const padded = new Uint8Array(Math.ceil(data.byteLength / 4) * 4)
+  padded.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+  return padded
 }

@@ -1,8 +1,9 @@
 import type { Command } from './command.ts'
+import type { TensorArray } from './dtype.ts'
 import type { Device, Recorder } from './device.ts'
 import { KeeplightError } from './errors.ts'
 import { BufferPool, type Allocation } from './pool.ts'
-import { hold, keep, scope, tensorsIn, type Tensor, type TensorArray } from './tensor.ts'
+import { hold, keep, scope, tensorsIn, type Tensor } from './tensor.ts'
 
 export interface PlanStats {
   readonly dispatches: number

@@ -1,17 +1,9 @@
 import type { Device } from './device.ts'
 import { KeeplightError } from './errors.ts'
 import type { Allocation } from './pool.ts'
+import { bytesPerElement, type ArrayOf, type Dtype, type TensorArray } from './dtype.ts'
 import { formatShape, sizeOf, type Shape } from './shape.ts'
 import type { TapeNode } from './tape.ts'
-
-export type Dtype = 'f32' | 'u32' | 'i32'
-export type TensorArray = Float32Array | Uint32Array | Int32Array
-
-export type ArrayOf<D extends Dtype> = {
-  f32: Float32Array<ArrayBuffer>
-  u32: Uint32Array<ArrayBuffer>
-  i32: Int32Array<ArrayBuffer>
-}[D]
 
 /**
  * A range of a GPU buffer with a shape and a dtype; contiguous, row-major.
@@ -51,7 +43,7 @@ export class Tensor<D extends Dtype = Dtype> {
   }
 
   get byteLength(): number {
-    return this.size * 4
+    return this.size * bytesPerElement[this.dtype]
   }
 
   get disposed(): boolean {
@@ -88,7 +80,7 @@ export class Tensor<D extends Dtype = Dtype> {
   rows(start: number, count: number): Tensor<D> {
     this.assertAlive('rows')
     const [total = 0, ...rest] = this.shape
-    const bytes = sizeOf(rest) * 4
+    const bytes = sizeOf(rest) * bytesPerElement[this.dtype]
     if (start < 0 || count < 1 || start + count > total) {
       throw new KeeplightError(
         'validation',
@@ -101,6 +93,12 @@ export class Tensor<D extends Dtype = Dtype> {
         'validation',
         `rows: row ${start} of ${this.toString()} starts at byte ${offset}, which is no multiple of ` +
           `${this.device.offsetAlignment}; gather the rows instead`,
+      )
+    }
+    if (start + count < total && (count * bytes) % 4 !== 0) {
+      throw new KeeplightError(
+        'validation',
+        `rows: ${count} rows of ${this.toString()} end within a word of four bytes; gather the rows instead`,
       )
     }
     return new Tensor(this.device, this.allocation, [count, ...rest], this.dtype, offset)

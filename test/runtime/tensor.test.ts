@@ -14,6 +14,22 @@ describe('Tensor', () => {
     expect(await device().tensor(words, [3]).read()).toEqual(words)
     const integers = Int32Array.of(-5, 0, 0x7fffffff)
     expect(await device().tensor(integers, [1, 3]).read()).toEqual(integers)
+    for (const size of [1, 3, 4, 5]) {
+      const halves = Uint16Array.from({ length: size }, (_, i) => 0x3c00 + i)
+      const half = device().tensor(halves, [size])
+      expect(half.dtype).toBe('f16')
+      expect(await half.read()).toEqual(halves)
+      const bytes = Int8Array.from({ length: size }, (_, i) => i - 128)
+      const quantised = device().tensor(bytes, [size])
+      expect(quantised.byteLength).toBe(size)
+      expect(await quantised.read()).toEqual(bytes)
+    }
+  })
+
+  it('refuses rows that end within a word, where a write would touch the next row', () => {
+    const x = device().empty([2 * device().offsetAlignment, 1], 'i8')
+    expect(x.rows(device().offsetAlignment, device().offsetAlignment).size).toBeGreaterThan(0)
+    expect(errorOf(() => x.rows(0, 3)).message).toContain('end within a word of four bytes')
   })
 
   it('is read as it was when the read was asked for', async () => {

@@ -2,7 +2,8 @@ import { expect } from 'vitest'
 import type { Kernel, KernelVariant } from '../../src/kernels/kernel.ts'
 import type { Device } from '../../src/runtime/device.ts'
 import { sizeOf, type Shape } from '../../src/runtime/shape.ts'
-import { Tensor, type TensorArray } from '../../src/runtime/tensor.ts'
+import { Tensor } from '../../src/runtime/tensor.ts'
+import type { TensorArray } from '../../src/runtime/dtype.ts'
 
 export interface Operand {
   readonly data: TensorArray

@@ -33,10 +33,11 @@ const op: Op<{ logits: Tensor<'f32'> }, Attributes, { dLogits: Tensor<'f32'> }> 
     scratch.dispose()
     return { out: terms.rows(0, 1), saved: { dLogits } }
   },
-  backward({ saved: { dLogits }, gradient, isSeed, output }) {
-    if (isSeed) return { logits: dLogits.view(dLogits.shape) }
-    const scaled = output('logits')
-    const tensors = { x: dLogits, factor: gradient, out: scaled }
+  backward(context) {
+    const { dLogits } = context.saved
+    if (context.isSeed) return { logits: dLogits.view(dLogits.shape) }
+    const scaled = context.output('logits')
+    const tensors = { x: dLogits, factor: context.gradient, out: scaled }
     dLogits.device.dispatch(scaleByKernel, tensors, { size: dLogits.size })
     return { logits: scaled }
   },

@@ -224,9 +224,10 @@ function adamCase(size: number): KernelCase {
       const [gradients, values] = [random([size]), random([size])]
       const [moments, squares] = [zeros([size]), zeros([size])]
       const [schedule, step] = [random([1, 4]), integers([1], 1)]
-      const tensors = { gradients, schedule, step, values, moments, squares }
       const rates = { beta2: 0.999, complement1: 0.1, complement2: 0.001, eps: 1e-8 }
-      return () => device.dispatch(adamKernel, tensors, { size, steps: 1, ...rates })
+      const state = { gradients, schedule, step, groups: schedule, values, moments, squares }
+      const sizes = { quads: size / 4, block: 1, steps: 1 }
+      return () => device.dispatch(adamKernel({ groups: false }), state, { ...sizes, ...rates })
     },
   }
 }

@@ -4,7 +4,6 @@ import {
   batchNormTrainBackwardKernel,
   batchNormTrainKernel,
 } from '../../src/kernels/batchNorm.ts'
-import { assignKernel } from '../../src/kernels/kmeans.ts'
 import { sampleBatchKernel } from '../../src/kernels/sampleBatch.ts'
 import { topKKernel } from '../../src/kernels/topK.ts'
 import {
@@ -21,6 +20,7 @@ import {
   sum,
   type LinearOptions,
 } from '../../src/index.node.ts'
+import { nearestCentre, nearestRows } from '../../src/runtime/ops/distance.ts'
 import type { Inputs } from './inputs.ts'
 
 /** One kernel at one shape. */
@@ -265,25 +265,34 @@ function topKCase(use: string, rows: number, columns: number, k: number): Kernel
   }
 }
 
-function assignCase(rows: number, restarts: number, k: number): KernelCase {
-  const wide = restarts * k
+function nearestCentreCase(
+  rows: number,
+  dimension: number,
+  restarts: number,
+  k: number,
+): KernelCase {
   return {
-    kernel: 'kmeansAssign',
-    shape: `${rows}×${restarts}×${k}`,
+    kernel: 'nearestCentre',
+    shape: `${rows}×${dimension}, ${restarts}×${k}`,
     use: 'k-means step',
-    bytes: 2 * rows * wide * 4,
-    prepare({ device, random }) {
-      const [products, centreNorms, rowNorms] = [
-        random([rows, wide]),
-        random([wide]),
-        random([rows]),
-      ]
-      return () => {
-        const assignments = device.empty([rows, restarts], 'u32')
-        const [distances, oneHot] = [device.empty([rows, restarts]), device.empty([rows, wide])]
-        const tensors = { products, centreNorms, rowNorms, assignments, distances, oneHot }
-        device.dispatch(assignKernel, tensors, { rows, restarts, k })
-      }
+    // A subtraction beside a fused multiply and add.
+    flops: 3 * rows * dimension * restarts * k,
+    prepare({ random }) {
+      const [x, centres] = [random([rows, dimension]), random([restarts * k, dimension])]
+      return () => nearestCentre(x, centres, { restarts })
+    },
+  }
+}
+
+function nearestRowsCase(rows: number, width: number, dimension: number, k: number): KernelCase {
+  return {
+    kernel: 'nearestRows',
+    shape: `${k} of ${width}×${dimension} for ${rows}`,
+    use: 'neighbour search',
+    flops: 3 * rows * width * dimension,
+    prepare({ random }) {
+      const [x, y] = [random([rows, dimension]), random([width, dimension])]
+      return () => nearestRows(x, y, { k })
     },
   }
 }
@@ -391,7 +400,8 @@ export const furtherCases: readonly KernelCase[] = [
   product('neighbours', 'NT', 1024, IMAGES, WIDTH),
   product('k-means distances', 'NT', IMAGES, 20 * K, WIDTH),
   product('k-means sums', 'TN', 20 * K, WIDTH, IMAGES),
-  assignCase(IMAGES, 20, K),
+  nearestCentreCase(IMAGES, WIDTH, 20, K),
+  nearestRowsCase(1024, IMAGES, WIDTH, 10),
 ]
 
 function l2NormalizeCase(rows: number, columns: number): KernelCase {

@@ -2,6 +2,13 @@
 export { attention, attentionPacked, type AttentionOptions } from './attention.ts'
 export { batchNormEval, batchNormTrain, type BatchNormOptions } from './batchNorm.ts'
 export {
+  nearestCentre,
+  nearestRows,
+  type Nearest,
+  type NearestCentreOptions,
+  type NearestRowsOptions,
+} from './distance.ts'
+export {
   activate,
   add,
   gelu,

@@ -31,6 +31,12 @@ export {
   type PreprocessConfig,
 } from './model/preprocess.ts'
 export { VisionTransformer } from './model/vit/vit.ts'
+export {
+  transformerBlock,
+  type Affine,
+  type BlockOptions,
+  type BlockTensors,
+} from './model/vit/block.ts'
 export type { VitConfig } from './model/vit/config.ts'
 
 export { classesOf } from './data/classes.ts'

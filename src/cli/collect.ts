@@ -223,7 +223,6 @@ class FeatureStore {
     const count = kept.length
     const clean = new Float32Array(count * dimension)
     const augmented = new Float32Array(views * count * dimension)
-    const raw = new Uint8Array(count * rawBytes)
     kept.forEach((index, i) => {
       const start = index * this.length
       clean.set(this.features.subarray(start, start + dimension), i * dimension)
@@ -234,8 +233,10 @@ class FeatureStore {
           (view * count + i) * dimension,
         )
       }
-      raw.set(this.raw.subarray(index * rawBytes, (index + 1) * rawBytes), i * rawBytes)
+      // In place, since `kept` ascends: a second copy would be most of the memory of a large run.
+      this.raw.copyWithin(i * rawBytes, index * rawBytes, (index + 1) * rawBytes)
     })
+    const raw = this.raw.subarray(0, count * rawBytes)
     return { features: { count, dimension, views, clean, augmented }, raw }
   }
 }

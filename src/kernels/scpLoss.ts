@@ -1,4 +1,4 @@
-import { defineKernel, read, readWrite } from './kernel.ts'
+import { defineKernel, kernelFamily, read, readWrite, type Binding } from './kernel.ts'
 
 const GROUP = 256
 
@@ -16,26 +16,42 @@ const GROUP = 256
  * `scratch` [5B + 2K] keeps per-pair figures between the passes.
  *
  * One workgroup does it all: the batch's means tie every row to every other, and B·K is small.
+ * With `ring` the dispatch also keeps the books of a training loop without the host: the row of
+ * `trace` [steps, 5] for this step gets the terms and the learning rate, `current` [4] the step's row
+ * of the optimiser's `schedule` [steps, 4] (learning rate third), and `step[0]` goes up. One workgroup
+ * alone touches them, so nothing can read the number while it changes.
+ *
  * Gradients per pair, times 1/B: cross-entropy ½[p − q + p(−ln q − CE(p, q))], confidence p − r with
  * r = p·q/Σp·q, entropy p(ln p̄ − Σ p ln p̄); those of b by exchanging the views.
  */
-export const scpLossKernel = defineKernel({
-  label: 'scpLoss',
-  bindings: {
-    logits: read('f32'),
-    terms: readWrite('f32'),
-    dLogits: readWrite('f32'),
-    scratch: readWrite('f32'),
-  },
-  params: {
-    batch: 'u32',
-    clusters: 'u32',
-    crossEntropy: 'f32',
-    confidence: 'f32',
-    entropy: 'f32',
-  },
-  workgroups: () => [1, 1, 1],
-  wgsl: /* wgsl */ `
+export const scpLossKernel = kernelFamily(({ ring }: { readonly ring: boolean }) =>
+  defineKernel<ScpLossBinding, ScpLossParam>({
+    label: ring ? 'scpLoss.ring' : 'scpLoss',
+    bindings: {
+      logits: read('f32'),
+      terms: readWrite('f32'),
+      dLogits: readWrite('f32'),
+      scratch: readWrite('f32'),
+      ...(ring
+        ? {
+            schedule: read('f32'),
+            step: readWrite('u32'),
+            trace: readWrite('f32'),
+            current: readWrite('f32'),
+          }
+        : {}),
+    } as Record<ScpLossBinding, Binding>,
+    params: {
+      batch: 'u32',
+      clusters: 'u32',
+      crossEntropy: 'f32',
+      confidence: 'f32',
+      entropy: 'f32',
+      /** Rows of the schedule and the trace; unused without a ring. */
+      steps: 'u32',
+    },
+    workgroups: () => [1, 1, 1],
+    wgsl: /* wgsl */ `
 var<workgroup> partials: array<f32, ${GROUP}>;
 
 fn total(thread: u32, partial: f32) -> f32 {
@@ -128,10 +144,24 @@ fn main(@builtin(local_invocation_index) thread: u32) {
   confidence = total(thread, confidence) / f32(B);
   negativeEntropy = total(thread, negativeEntropy);
   if (thread == 0u) {
-    terms[0] = params.crossEntropy * crossEntropy + params.confidence * confidence + params.entropy * negativeEntropy;
+    let weighted = params.crossEntropy * crossEntropy + params.confidence * confidence + params.entropy * negativeEntropy;
+    terms[0] = weighted;
     terms[1] = crossEntropy;
     terms[2] = confidence;
     terms[3] = negativeEntropy;
+${
+  ring
+    ? /* wgsl */ `
+    let row = min(step[0], params.steps - 1u);
+    trace[row * 5u] = weighted;
+    trace[row * 5u + 1u] = crossEntropy;
+    trace[row * 5u + 2u] = confidence;
+    trace[row * 5u + 3u] = negativeEntropy;
+    trace[row * 5u + 4u] = schedule[row * 4u + 2u];
+    for (var i = 0u; i < 4u; i++) { current[i] = schedule[row * 4u + i]; }
+    step[0] += 1u;`
+    : ''
+}
   }
 
   for (var i = thread; i < B; i += ${GROUP}u) {
@@ -164,4 +194,11 @@ fn main(@builtin(local_invocation_index) thread: u32) {
   }
 }
 `,
-})
+  }),
+)
+
+/** `schedule`, `step`, `trace` and `current` are bound with a ring. */
+export type ScpLossBinding =
+  'logits' | 'terms' | 'dLogits' | 'scratch' | 'schedule' | 'step' | 'trace' | 'current'
+export type ScpLossParam =
+  'batch' | 'clusters' | 'crossEntropy' | 'confidence' | 'entropy' | 'steps'

@@ -1,4 +1,3 @@
-import { advanceKernel } from '../kernels/adam.ts'
 import type { MlpHead } from '../model/mlpHead.ts'
 import type { Device } from '../runtime/device.ts'
 import { scpLoss, type ScpLossWeights } from '../runtime/ops/scpLoss.ts'
@@ -34,6 +33,8 @@ export class TrainingState {
   readonly trace: Tensor<'f32'>
   /** [2]: steps done, seed of the run. */
   readonly step: Tensor<'u32'>
+  /** [1, 4]: the schedule's row of the step in progress. */
+  readonly current: Tensor<'f32'>
   readonly #options: AdamOptions
 
   constructor(
@@ -52,6 +53,7 @@ export class TrainingState {
     this.schedule = keep(device.tensor(adamTable(learningRates, options), [steps, 4]))
     this.trace = keep(device.tensor(new Float32Array(steps * 5), [steps, 5]))
     this.step = keep(device.tensor(new Uint32Array(2), [2]))
+    this.current = keep(device.tensor(new Float32Array(4), [1, 4]))
   }
 
   get steps(): number {
@@ -103,13 +105,14 @@ export class TrainingState {
 
   dispose(): void {
     const { moments, squares } = this.adam
-    for (const tensor of [moments, squares, this.schedule, this.trace, this.step]) tensor.dispose()
+    const { schedule, trace, step, current } = this
+    for (const tensor of [moments, squares, schedule, trace, step, current]) tensor.dispose()
   }
 }
 
 /**
- * Enqueues one SCP training step: forward of both views as one batch, loss with its gradient,
- * backward, Adam, and the trace. The same code runs eagerly and inside a recorded plan.
+ * Enqueues one SCP training step: forward of both views as one batch, loss with its gradient and the
+ * trace, backward, Adam. The same code runs eagerly and inside a recorded plan.
  *
  * @param batch [2B, d]: features of the first view, then of the second
  */
@@ -119,12 +122,10 @@ export function scpStep(
   batch: Tensor<'f32'>,
   weights: ScpLossWeights,
 ): void {
-  const { device } = batch
   scope(() => {
-    const { total, terms } = scpLoss(head.forward(batch, true), weights)
+    const { total } = scpLoss(head.forward(batch, true), weights, state)
     backward(total, head.parameters.list())
-    adam(head.parameters, state.adam, state.schedule, state.step, state.options)
-    const { schedule, step, trace } = state
-    device.dispatch(advanceKernel, { terms, schedule, step, trace }, { steps: state.steps })
+    // The loss has put this step's row of the schedule in `current`, and that is its only row.
+    adam(head.parameters, state.adam, state.current, state.step, state.options)
   })
 }

@@ -29,7 +29,7 @@ import {
 } from '../support/golden.ts'
 
 const FORWARD = 1e-5
-const GRADIENT = 1e-4
+const GRADIENT = 1e-5
 
 type F32 = Tensor<'f32'>
 type Names = Readonly<Record<string, string>>

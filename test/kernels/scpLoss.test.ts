@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { scpLossKernel } from '../../src/kernels/scpLoss.ts'
+import type { Tensor } from '../../src/runtime/tensor.ts'
 import { scpLoss } from '../reference/scpLoss.ts'
 import { expectClose } from '../support/compare.ts'
 import { useDevice } from '../support/device.ts'
@@ -19,10 +20,10 @@ describe('scpLoss', () => {
   ): Promise<Record<string, Float32Array>> =>
     runKernel(
       device(),
-      scpLossKernel,
+      scpLossKernel({ ring: false }),
       { logits: { data: logits as Float32Array<ArrayBuffer>, shape: [2 * batch, clusters] } },
       { terms: [4], dLogits: [2 * batch, clusters], scratch: [5 * batch + 2 * clusters] },
-      { batch, clusters, ...own },
+      { batch, clusters, ...own, steps: 1 },
     )
 
   it.each([
@@ -71,5 +72,39 @@ describe('scpLoss', () => {
   it('is ln K for each term at a uniform start', async () => {
     const { terms } = await run(new Float32Array(2 * 8 * 5).fill(0.25), 8, 5)
     expectClose('terms', terms!.subarray(1), [Math.log(5), Math.log(5), -2 * Math.log(5)], 1e-6)
+  })
+
+  it('brings a ring forward: trace, the row of the schedule, the number of steps', async () => {
+    const [batch, clusters, steps] = [4, 3, 5]
+    const logits = randomArray(2 * batch * clusters, 7, 3)
+    const tensor = (data: Float32Array | Uint32Array, shape: number[]): Tensor =>
+      device().tensor(data, shape)
+    const schedule = randomArray(steps * 4, 8)
+    const [step, trace, current] = [
+      tensor(new Uint32Array([3, 77]), [2]),
+      tensor(new Float32Array(steps * 5).fill(NaN), [steps, 5]),
+      tensor(new Float32Array(4).fill(NaN), [1, 4]),
+    ]
+    const terms = tensor(new Float32Array(4), [4])
+    device().dispatch(
+      scpLossKernel({ ring: true }),
+      {
+        logits: tensor(logits, [2 * batch, clusters]),
+        terms,
+        dLogits: device().empty([2 * batch, clusters]),
+        scratch: device().empty([5 * batch + 2 * clusters]),
+        schedule: tensor(schedule, [steps, 4]),
+        step,
+        trace,
+        current,
+      },
+      { batch, clusters, ...weights, steps },
+    )
+    const expected = new Float32Array(steps * 5).fill(NaN)
+    expected.set(await terms.read(), 3 * 5)
+    expected[3 * 5 + 4] = schedule[3 * 4 + 2]!
+    expect(await trace.read()).toEqual(expected)
+    expect(await current.read()).toEqual(schedule.slice(12, 16))
+    expect([...(await step.read())]).toEqual([4, 77])
   })
 })

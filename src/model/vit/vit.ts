@@ -1,5 +1,4 @@
 import type { Device } from '../../runtime/device.ts'
-import { attentionPacked } from '../../runtime/ops/attention.ts'
 import { embedTokens } from '../../runtime/ops/embedTokens.ts'
 import { gatherRows } from '../../runtime/ops/gatherRows.ts'
 import { layerNorm } from '../../runtime/ops/layerNorm.ts'
@@ -7,16 +6,10 @@ import { linear } from '../../runtime/ops/matmul.ts'
 import { patchEmbed } from '../../runtime/ops/patchEmbed.ts'
 import { expect, type Shape } from '../../runtime/shape.ts'
 import { keep, scope, type Tensor } from '../../runtime/tensor.ts'
+import { transformerBlock, type Affine, type BlockTensors } from './block.ts'
 import type { VitConfig } from './config.ts'
-import type { BlockWeights, LinearWeights, NormWeights, VitWeights } from './names.ts'
+import type { LinearWeights, NormWeights, VitWeights } from './names.ts'
 import { interpolatePositions } from './positions.ts'
-
-interface Affine {
-  readonly weight: Tensor<'f32'>
-  readonly bias: Tensor<'f32'>
-}
-
-type Block = { readonly [K in keyof BlockWeights]: Affine }
 
 export interface VitOutput {
   /** [B, D or E]: the class token, normed, and projected for CLIP. */
@@ -30,9 +23,6 @@ export interface VitOutput {
 /**
  * The vision transformer of Dosovitskiy et al. 2021 with pre-norm blocks, x += attention(norm(x)),
  * x += mlp(norm(x)): one forward for CLIP and DINO, which differ in {@link VitConfig} alone.
- *
- * Seven dispatches a block: norm, qkv, attention, projection with residual, norm, first and second
- * MLP layer with activation and residual fused.
  */
 export class VisionTransformer {
   readonly config: VitConfig
@@ -42,7 +32,7 @@ export class VisionTransformer {
   readonly #positionTable: Float32Array
   readonly #positions = new Map<string, Tensor<'f32'>>()
   readonly #preNorm: Affine | undefined
-  readonly #blocks: readonly Block[]
+  readonly #blocks: readonly BlockTensors[]
   readonly #finalNorm: Affine
   readonly #projection: Tensor<'f32'> | undefined
   readonly #owned: Tensor[] = []
@@ -128,8 +118,9 @@ export class VisionTransformer {
       const norm = this.#preNorm
       return norm ? layerNorm(embedded, norm.weight, norm.bias, { eps }) : embedded
     })
+    const { activation, heads } = this.config
     for (const block of this.#blocks) {
-      const next = scope(() => this.#block(block, tokens))
+      const next = transformerBlock(tokens, block, { heads, activation, eps })
       if (hiddenStates) states.push(tokens)
       else tokens.dispose()
       tokens = next
@@ -146,23 +137,6 @@ export class VisionTransformer {
       return this.#projection ? linear(normed, this.#projection) : normed
     })
     return { feature, tokens, hiddenStates: states }
-  }
-
-  #block(block: Block, x: Tensor<'f32'>): Tensor<'f32'> {
-    const { layerNormEps: eps, activation, heads } = this.config
-    const { norm1, qkv, out, norm2, fc1, fc2 } = block
-    const mixed = scope(() => {
-      const normed = layerNorm(x, norm1.weight, norm1.bias, { eps })
-      const packed = linear(normed, qkv.weight, qkv.bias)
-      normed.dispose()
-      const attended = attentionPacked(packed, { heads })
-      packed.dispose()
-      return linear(attended, out.weight, out.bias, { residual: x })
-    })
-    const normed = layerNorm(mixed, norm2.weight, norm2.bias, { eps })
-    const hidden = linear(normed, fc1.weight, fc1.bias, { activation })
-    normed.dispose()
-    return linear(hidden, fc2.weight, fc2.bias, { residual: mixed })
   }
 
   /** The final layerNorm, of any rows of tokens. */

@@ -1,0 +1,66 @@
+import type { Activation } from '../../kernels/activations.ts'
+import { attentionPacked } from '../../runtime/ops/attention.ts'
+import { layerNorm } from '../../runtime/ops/layerNorm.ts'
+import { linear } from '../../runtime/ops/matmul.ts'
+import { scope, type Tensor } from '../../runtime/tensor.ts'
+
+/** Weight and bias of a linear layer, [out, in] and [out], or of a layer norm, both [D]. */
+export interface Affine {
+  readonly weight: Tensor<'f32'>
+  readonly bias: Tensor<'f32'>
+}
+
+/** Weights of one transformer block; D is the width, M the size of the MLP. */
+export interface BlockTensors {
+  readonly norm1: Affine
+  /** [3D, D] and [3D]: query, key, value. */
+  readonly qkv: Affine
+  /** [D, D] and [D] */
+  readonly out: Affine
+  readonly norm2: Affine
+  /** [M, D] and [M] */
+  readonly fc1: Affine
+  /** [D, M] and [D] */
+  readonly fc2: Affine
+}
+
+export interface BlockOptions {
+  readonly heads: number
+  /** Of the MLP. */
+  readonly activation: Activation
+  /** Of both layer norms. */
+  readonly eps: number
+}
+
+/**
+ * One pre-norm transformer block (Dosovitskiy et al. 2021): x += attention(norm(x)), then
+ * x += mlp(norm(x)).
+ *
+ * Seven dispatches where no gradient is asked for: norm, qkv, attention, projection with residual,
+ * norm, first and second MLP layer with activation and residual fused. Any weight that requires a
+ * gradient gets one, eagerly and in a recorded plan alike; what is frozen costs nothing backwards
+ * but the way through it.
+ *
+ * @param x [B, T, D]
+ * @returns [B, T, D]
+ */
+export function transformerBlock(
+  x: Tensor<'f32'>,
+  { norm1, qkv, out, norm2, fc1, fc2 }: BlockTensors,
+  { heads, activation, eps }: BlockOptions,
+): Tensor<'f32'> {
+  return scope(() => {
+    const mixed = scope(() => {
+      const normed = layerNorm(x, norm1.weight, norm1.bias, { eps })
+      const packed = linear(normed, qkv.weight, qkv.bias)
+      normed.dispose()
+      const attended = attentionPacked(packed, { heads })
+      packed.dispose()
+      return linear(attended, out.weight, out.bias, { residual: x })
+    })
+    const normed = layerNorm(mixed, norm2.weight, norm2.bias, { eps })
+    const hidden = linear(normed, fc1.weight, fc1.bias, { activation })
+    normed.dispose()
+    return linear(hidden, fc2.weight, fc2.bias, { residual: mixed })
+  })
+}

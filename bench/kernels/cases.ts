@@ -21,6 +21,7 @@ import {
   type LinearOptions,
 } from '../../src/index.node.ts'
 import { nearestCentre, nearestRows } from '../../src/runtime/ops/distance.ts'
+import { resizeImages } from '../../src/runtime/ops/image.ts'
 import type { Inputs } from './inputs.ts'
 
 /** One kernel at one shape. */
@@ -265,6 +266,22 @@ function topKCase(use: string, rows: number, columns: number, k: number): Kernel
   }
 }
 
+function resizeCase(batch: number, from: readonly [number, number], to: number): KernelCase {
+  const [width, height] = from
+  return {
+    kernel: 'resample',
+    shape: `${batch}×${width}×${height} to ${to}×${to}`,
+    use: 'pictures',
+    // Read, written and read between the passes, and written.
+    bytes: batch * 3 * (width * height + 2 * to * height + to * to),
+    prepare({ device }) {
+      const data = Uint8Array.from({ length: batch * height * width * 3 }, (_, i) => i * 7)
+      const x = device.tensor(data, [batch, height, width, 3])
+      return () => resizeImages(x, to, to)
+    },
+  }
+}
+
 function nearestCentreCase(
   rows: number,
   dimension: number,
@@ -400,6 +417,7 @@ export const furtherCases: readonly KernelCase[] = [
   product('neighbours', 'NT', 1024, IMAGES, WIDTH),
   product('k-means distances', 'NT', IMAGES, 20 * K, WIDTH),
   product('k-means sums', 'TN', 20 * K, WIDTH, IMAGES),
+  resizeCase(8, [640, 480], 224),
   nearestCentreCase(IMAGES, WIDTH, 20, K),
   nearestRowsCase(1024, IMAGES, WIDTH, 10),
 ]

@@ -36,7 +36,7 @@ export {
   type Affine,
   type BlockOptions,
   type BlockTensors,
-} from './model/vit/block.ts'
+} from './model/transformerBlock.ts'
 export type { VitConfig } from './model/vit/config.ts'
 
 export { classesOf } from './data/classes.ts'

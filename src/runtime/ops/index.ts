@@ -2,6 +2,13 @@
 export { attention, attentionPacked, type AttentionOptions } from './attention.ts'
 export { batchNormEval, batchNormTrain, type BatchNormOptions } from './batchNorm.ts'
 export {
+  nearestCentre,
+  nearestRows,
+  type Nearest,
+  type NearestCentreOptions,
+  type NearestRowsOptions,
+} from './distance.ts'
+export {
   activate,
   add,
   gelu,
@@ -14,6 +21,14 @@ export {
 } from './elementwise.ts'
 export { embedTokens } from './embedTokens.ts'
 export { gatherRows } from './gatherRows.ts'
+export {
+  blurImages,
+  cropImages,
+  normalizeImages,
+  resizeImages,
+  type ImageType,
+  type ImageWindow,
+} from './image.ts'
 export { l2Normalize, type L2NormalizeOptions } from './l2Normalize.ts'
 export { layerNorm, type LayerNormOptions } from './layerNorm.ts'
 export { linear, matmul, type LinearOptions } from './matmul.ts'

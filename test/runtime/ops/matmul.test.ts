@@ -41,7 +41,7 @@ describe('matmul', () => {
       'matmul: a f32[2, 3] has inner size 3, b f32[4, 5] has 4; expected equal',
     )
     expect(errorOf(() => matmul(a, device().empty([3]))).message).toBe(
-      'matmul: b has 1 dimensions, expected 2',
+      'matmul: b has 1 dimensions, expected 2 or, with a batch, more',
     )
   })
 })

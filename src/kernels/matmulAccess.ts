@@ -104,10 +104,14 @@ fn put(index: u32, value: f32) { out[index] = ${out}(value); }
 `
 }
 
-const rawWgsl = /* wgsl */ `
-fn finish(sum: f32, index: u32, column: u32) -> f32 { return sum; }
-fn put(index: u32, value: f32) { out[index] = value; }
-`
+/** Partial sums are stored by the text of a plain f32 product, so that both share a pipeline. */
+const plainEpilogue: Epilogue = {
+  bias: false,
+  activation: 'none',
+  layerScale: false,
+  residual: false,
+  out: 'f32',
+}
 
 /**
  * `loadA(base, row, k)` and `loadB(base, k, column)` within the matrices that start at `base`;
@@ -122,7 +126,7 @@ export function accessWgsl(options: MatmulOptions): string {
   return /* wgsl */ `
 ${readWgsl('a', a, nativeF16)}
 ${readWgsl('b', b, nativeF16)}
-${partial ? rawWgsl : epilogueWgsl(options, scalesColumns(options))}
+${epilogueWgsl(partial ? plainEpilogue : options, !partial && scalesColumns(options))}
 fn loadA(base: u32, row: u32, k: u32) -> f32 { return readA(base + ${indexA}); }
 fn loadB(base: u32, k: u32, column: u32) -> f32 { return readB(base + ${indexB})${scale}; }
 fn store(base: u32, row: u32, column: u32, sum: f32) {

@@ -1,3 +1,4 @@
+import { mapKernel, type Each, type Spread } from './elementwise.ts'
 import {
   defineKernel,
   kernelFamily,
@@ -88,20 +89,15 @@ ${mainWgsl(GROUP)} {
 `,
 })
 
-/**
- * dX[i] = scale · dOut[(i / inner) mod period], the gradient of every sum: over all of x (period 1),
- * over columns (inner = columns, period = rows) or over rows (inner 1, period = columns).
- */
-export const sumBackwardKernel = defineKernel({
-  label: 'sum.backward',
-  bindings: { dOut: read('f32'), dX: readWrite('f32') },
-  params: { size: 'u32', inner: 'u32', period: 'u32', scale: 'f32' },
-  workgroups: ({ size }) => linearWorkgroups(size, GROUP),
-  wgsl: /* wgsl */ `
-${mainWgsl(GROUP)} {
-  let i = linearWorkgroup(id, count) * ${GROUP}u + thread;
-  if (i >= params.size) { return; }
-  dX[i] = params.scale * dOut[(i / params.inner) % params.period];
-}
-`,
-})
+/** dX = scale · dOut, spread over what was summed: the gradient of every sum. */
+export const sumBackwardKernel = kernelFamily(
+  ({ spread, each }: { readonly spread: Spread; readonly each: Each }) =>
+    mapKernel({
+      label: `sum.backward.${spread}.${each}`,
+      inputs: { dOut: spread },
+      output: 'dX',
+      params: { scale: 'f32' },
+      expression: 'params.scale * dOut',
+      each,
+    }),
+)

@@ -1,9 +1,9 @@
-import { scaleKernel } from '../../kernels/elementwise.ts'
 import { embedTokensKernel, embedTokensPatchesBackwardKernel } from '../../kernels/embedTokens.ts'
 import { expect, expectShape } from '../shape.ts'
 import { apply, type Op } from '../tape.ts'
 import type { Tensor } from '../tensor.ts'
 import { sumRows } from './reduce.ts'
+import { scaled } from './scale.ts'
 
 interface Inputs extends Record<string, Tensor | undefined> {
   readonly patches: Tensor<'f32'>
@@ -46,8 +46,9 @@ const embedTokensOp: Op<Inputs, undefined, undefined> = {
     flat.dispose()
     const dClassToken = wants('classToken') ? output('classToken') : null
     if (dClassToken) {
-      const sizes = { size: dimension, scale: 1 }
-      device.dispatch(scaleKernel, { x: dPositions, out: dClassToken }, sizes)
+      const first = dPositions.rows(0, 1)
+      scaled(first, 1, dClassToken)
+      first.dispose()
     }
     if (!wants('positions')) dPositions.dispose()
     return {

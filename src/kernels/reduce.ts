@@ -7,7 +7,14 @@ import {
   read,
   readWrite,
 } from './kernel.ts'
-import { eachInRow, rowKernelWgsl, rowWorkgroups, type Lanes } from './rows.ts'
+import {
+  eachInRow,
+  rowKernelWgsl,
+  rowSuffix,
+  rowType,
+  rowWorkgroups,
+  type RowOptions,
+} from './rows.ts'
 
 /** Threads of a workgroup that reduces together; part of the result's rounding, so fixed. */
 const GROUP = 64
@@ -44,18 +51,18 @@ ${mainWgsl(GROUP)} {
 })
 
 /** Sums over the columns of x [rows, columns] → out [rows], times `scale`. */
-export const sumColumnsKernel = kernelFamily(({ lanes }: { readonly lanes: Lanes }) =>
+export const sumColumnsKernel = kernelFamily((options: RowOptions) =>
   defineKernel({
-    label: `sumColumns.${lanes}`,
-    bindings: { x: read('f32'), out: readWrite('f32') },
+    label: `sumColumns.${rowSuffix(options)}`,
+    bindings: { x: read(rowType(options.vector)), out: readWrite('f32') },
     params: { rows: 'u32', columns: 'u32', scale: 'f32' },
-    workgroups: rowWorkgroups(lanes),
+    workgroups: rowWorkgroups(options.lanes),
     wgsl: rowKernelWgsl(
-      lanes,
+      options,
       /* wgsl */ `
-  var sum = 0.0;
-  ${eachInRow(lanes, 'sum += x[i];')}
-  let total = sumOverRow(sum, lane);
+  var sum = Element();
+  ${eachInRow(options, 'sum += x[i];')}
+  let total = sumOverRow(added(sum), lane);
   if (lane == 0u) { out[row] = total * params.scale; }`,
     ),
   }),

@@ -33,8 +33,8 @@ export function sumRows(x: F32, out: F32, scale = 1): F32 {
 
 /** Σ over the last dimension: [..., columns] → [...], into `out`; outside the tape. */
 export function sumColumns(x: F32, out: F32, scale = 1): F32 {
-  const { rows, columns, lanes } = rowsOf(x)
-  x.device.dispatch(sumColumnsKernel({ lanes }), { x, out }, { rows, columns, scale })
+  const { rows, columns, options } = rowsOf(x)
+  x.device.dispatch(sumColumnsKernel(options), { x, out }, { rows, columns, scale })
   return out
 }
 

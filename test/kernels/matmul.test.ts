@@ -214,17 +214,15 @@ describe('matmul', () => {
     const sizes = [
       { m: 4, n: 4, k: 4 },
       { m: 28, n: 36, k: 20 },
-      { m: 132, n: 68, k: 36, batch: 2 },
+      { m: 36, n: 68, k: 36, batch: 2 },
     ]
     const f16 = { ...fours, transposeB: true, a: 'f16', b: 'f16' } as const
     const native = device().has('shader-f16') ? [{ ...f16, nativeF16: true }] : []
     for (const options of [
-      { ...fours, variant: 'tile128' },
-      { ...fours, transposeA: true, variant: 'tile128' },
-      { ...fours, transposeB: true, variant: 'tile64' },
+      { ...fours, variant: 'tile32' },
+      { ...fours, transposeA: true, variant: 'tile32' },
       { ...fours, transposeB: true, variant: 'tile32x4' },
       { ...fours, transposeB: true, variant: 'rows8' },
-      { ...fours, transposeA: true, transposeB: true, variant: 'tile16' },
       { ...fours, b: 'i8', variant: 'tile32' },
       { ...fours, b: 'i8', transposeB: true, variant: 'tile32' },
       ...[f16, ...native].map((half) => ({ ...half, variant: 'tile32' }) as const),
@@ -233,9 +231,8 @@ describe('matmul', () => {
     }
     // One operand alone: the rows of the other end where they like.
     await check({ ...plain, quadsA: true, variant: 'tile32' }, { m: 33, n: 35, k: 36 })
-    const { transposeB } = f16
-    await check({ ...fours, transposeB, variant: 'rows8' }, { m: 9, n: 19, k: 132, depth: 132 })
-    await check({ ...fours, transposeB, variant: 'tile64' }, { m: 33, n: 35, k: 68 })
+    const nt = { ...fours, transposeB: true, variant: 'rows8' } as const
+    await check(nt, { m: 9, n: 19, k: 132 })
   })
 
   it('writes the sums over each stretch of k, and adds them up with the epilogue', async () => {

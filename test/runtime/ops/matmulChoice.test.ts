@@ -42,7 +42,7 @@ describe('choice of a matmul kernel', () => {
   it('rules by candidates alone, and names that plans can be read from', () => {
     for (const device of [gpu, adapter('subgroup8'), adapter('subgroup4')]) {
       for (const size of [1, 8, 17, 50, 197, 1024]) {
-        for (const k of [1, 64, 768, 4096]) {
+        for (const k of [1, 64, 768, 4096, 100_000]) {
           const given = problem(size, size, k)
           const candidates = matmulChoice.candidates(given, device)
           expect(candidates).toContain(matmulChoice.rule(given, device))

@@ -56,6 +56,9 @@ const BUSY = 128
 const IDLE = 48
 /** A stretch of k shorter than this is not worth its slab. */
 const MIN_DEPTH = 256
+/** Into how many stretches k may be split. */
+const SPLITS = [2, 4, 8, 16]
+const MOST_SPLITS = Math.max(...SPLITS)
 
 /**
  * GPUs: the largest tile that still makes enough workgroups; for fewer, small tiles whose threads share
@@ -67,7 +70,8 @@ function hardwareRule(problem: MatmulProblem): MatmulPlan {
   let splits = 1
   const blocks = workgroups(variant, problem)
   if (m > 8 && blocks < IDLE) {
-    while (blocks * splits < BUSY && k >= 2 * splits * MIN_DEPTH) splits *= 2
+    const worth = (count: number): boolean => blocks * count < BUSY && k >= 2 * count * MIN_DEPTH
+    while (splits < MOST_SPLITS && worth(splits)) splits *= 2
   }
   return { variant, splits }
 }
@@ -107,7 +111,7 @@ export const matmulChoice: KernelChoice<MatmulProblem> = {
     const { m, n, batch, k } = problem
     return variants.flatMap((variant) => {
       // Splitting a grid that is large already only adds memory traffic; slabs must fit one binding.
-      const splits = [2, 4, 8, 16].filter((count) => {
+      const splits = SPLITS.filter((count) => {
         const bytes = count * batch * m * n * 4
         const small = workgroups(variant, problem) * count <= 8 * BUSY
         return small && k >= 64 * count && bytes <= device.limits.maxStorageBufferBindingSize

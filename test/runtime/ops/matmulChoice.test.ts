@@ -42,14 +42,21 @@ describe('choice of a matmul kernel', () => {
   it('rules by candidates alone, and names that plans can be read from', () => {
     for (const device of [gpu, adapter('subgroup8'), adapter('subgroup4')]) {
       for (const size of [1, 8, 17, 50, 197, 1024]) {
-        for (const k of [1, 64, 768, 4096]) {
+        for (const k of [1, 64, 768, 4096, 100_000]) {
           const given = problem(size, size, k)
           const candidates = matmulChoice.candidates(given, device)
           expect(candidates).toContain(matmulChoice.rule(given, device))
           for (const name of candidates) {
             const { variant, splits } = planOf(name)
             expect(k / splits).toBeGreaterThanOrEqual(splits === 1 ? 1 : 64)
-            const layout = { transposeA: false, transposeB: true, nativeF16: false, partial: false }
+            const layout = {
+              transposeA: false,
+              transposeB: true,
+              nativeF16: false,
+              quadsA: false,
+              quadsB: false,
+              partial: false,
+            }
             const storage = { a: 'f32', b: 'f32', out: 'f32' } as const
             const epilogue = {
               bias: false,

@@ -52,6 +52,12 @@ export interface MatmulOptions {
   readonly out: 'f32' | 'f16'
   /** Reads f16 as such, with the feature `shader-f16`; else from words of two. */
   readonly nativeF16: boolean
+  /**
+   * A (B) is read four elements at a time: the length of its rows in memory is a multiple of four. The
+   * subgroup kernels read single elements all the same.
+   */
+  readonly quadsA: boolean
+  readonly quadsB: boolean
   /** Adds `bias` [n]. */
   readonly bias: boolean
   readonly activation: Activation

@@ -18,6 +18,8 @@ const plain: MatmulOptions = {
   b: 'f32',
   out: 'f32',
   nativeF16: false,
+  quadsA: false,
+  quadsB: false,
   bias: false,
   activation: 'none',
   layerScale: false,
@@ -207,6 +209,35 @@ describe('matmul', () => {
     }
   })
 
+  it('reads quads where rows in memory are multiples of four', async () => {
+    const fours = { ...plain, quadsA: true, quadsB: true }
+    const sizes = [
+      { m: 4, n: 4, k: 4 },
+      { m: 28, n: 36, k: 20 },
+      { m: 132, n: 68, k: 36, batch: 2 },
+    ]
+    const f16 = { ...fours, transposeB: true, a: 'f16', b: 'f16' } as const
+    const native = device().has('shader-f16') ? [{ ...f16, nativeF16: true }] : []
+    for (const options of [
+      { ...fours, variant: 'tile128' },
+      { ...fours, transposeA: true, variant: 'tile128' },
+      { ...fours, transposeB: true, variant: 'tile64' },
+      { ...fours, transposeB: true, variant: 'tile32x4' },
+      { ...fours, transposeB: true, variant: 'rows8' },
+      { ...fours, transposeA: true, transposeB: true, variant: 'tile16' },
+      { ...fours, b: 'i8', variant: 'tile32' },
+      { ...fours, b: 'i8', transposeB: true, variant: 'tile32' },
+      ...[f16, ...native].map((half) => ({ ...half, variant: 'tile32' }) as const),
+    ] as const) {
+      for (const size of sizes) await check(options, size)
+    }
+    // One operand alone: the rows of the other end where they like.
+    await check({ ...plain, quadsA: true, variant: 'tile32' }, { m: 33, n: 35, k: 36 })
+    const { transposeB } = f16
+    await check({ ...fours, transposeB, variant: 'rows8' }, { m: 9, n: 19, k: 132, depth: 132 })
+    await check({ ...fours, transposeB, variant: 'tile64' }, { m: 33, n: 35, k: 68 })
+  })
+
   it('writes the sums over each stretch of k, and adds them up with the epilogue', async () => {
     for (const variant of kinds()) {
       await check({ ...plain, partial: true, variant }, { m: 9, n: 37, k: 70, depth: 32 })
@@ -254,7 +285,7 @@ describe('matmul', () => {
 
   it('gives the right product by every candidate that can be forced', async () => {
     const shapes = [
-      { m: 33, n: 50, k: 512 },
+      { m: 33, n: 50, k: 513 },
       { m: 1, n: 70, k: 129 },
     ]
     const seen = new Set<string>()

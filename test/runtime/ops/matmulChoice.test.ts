@@ -49,7 +49,14 @@ describe('choice of a matmul kernel', () => {
           for (const name of candidates) {
             const { variant, splits } = planOf(name)
             expect(k / splits).toBeGreaterThanOrEqual(splits === 1 ? 1 : 64)
-            const layout = { transposeA: false, transposeB: true, nativeF16: false, partial: false }
+            const layout = {
+              transposeA: false,
+              transposeB: true,
+              nativeF16: false,
+              quadsA: false,
+              quadsB: false,
+              partial: false,
+            }
             const storage = { a: 'f32', b: 'f32', out: 'f32' } as const
             const epilogue = {
               bias: false,

@@ -125,7 +125,7 @@ fn put(index: u32, value: f32) { out[index] = ${out}(value); }
 }
 
 /** Partial sums are stored by the text of a plain f32 product, so that both share a pipeline. */
-const plainEpilogue: Epilogue = {
+export const plainEpilogue: Epilogue = {
   bias: false,
   activation: 'none',
   layerScale: false,
@@ -149,6 +149,11 @@ ${readWgsl('b', b, nativeF16, quadsB)}
 ${epilogueWgsl(partial ? plainEpilogue : options, !partial && scalesColumns(options))}
 fn loadA(base: u32, row: u32, k: u32) -> ${valueType(quadsA)} { return readA(base + ${indexA}); }
 fn loadB(base: u32, k: u32, column: u32) -> ${valueType(quadsB)} { return readB(base + ${indexB})${scale}; }
+${slabWgsl}`
+}
+
+/** The parts of {@link accessWgsl} that don't depend on the operands. */
+export const slabWgsl = /* wgsl */ `
 fn store(base: u32, row: u32, column: u32, sum: f32) {
   let index = base + row * params.n + column;
   put(index, finish(sum, index, column));
@@ -166,7 +171,6 @@ fn slabOf(index: u32) -> Slab {
   );
 }
 `
-}
 
 /** One workgroup for each block of `rows` × `columns` of every slab; see {@link blockWgsl}. */
 export const blockWorkgroups =

@@ -1,14 +1,13 @@
 import { adamKernel } from '../../src/kernels/adam.ts'
-import {
-  batchNormEvalKernel,
-  batchNormTrainBackwardKernel,
-  batchNormTrainKernel,
-} from '../../src/kernels/batchNorm.ts'
+import { batchNormTrainBackwardKernel } from '../../src/kernels/batchNorm.ts'
+import { batchNormTrainBackwardAloneKernel } from '../../src/kernels/batchNormAlone.ts'
 import { assignKernel } from '../../src/kernels/kmeans.ts'
 import { sampleBatchKernel } from '../../src/kernels/sampleBatch.ts'
 import { topKKernel } from '../../src/kernels/topK.ts'
 import {
   attentionPacked,
+  batchNormEval,
+  batchNormTrain,
   embedTokens,
   gatherRows,
   l2Normalize,
@@ -111,21 +110,21 @@ function batchNormCases(rows: number, columns: number): KernelCase[] {
   const shape = `${rows}×${columns}`
   const matrix = rows * columns * 4
   const relu = true
+  const operands = ({ random, zeros }: Inputs) => ({
+    x: random([rows, columns]),
+    weight: random([columns]),
+    bias: random([columns]),
+    running: zeros([2, columns]),
+  })
   return [
     {
       kernel: 'batchNorm train relu',
       shape,
       use: 'SCP forward',
       bytes: 2 * matrix,
-      prepare({ device, random, zeros }) {
-        const [x, weight, bias] = [random([rows, columns]), random([columns]), random([columns])]
-        const running = zeros([2, columns])
-        return () => {
-          const [statistics, out] = [device.empty([2, columns]), device.empty([rows, columns])]
-          const tensors = { x, weight, bias, running, statistics, out }
-          const params = { rows, columns, eps: 1e-5, momentum: 0.1 }
-          device.dispatch(batchNormTrainKernel({ relu }), tensors, params)
-        }
+      prepare(inputs) {
+        const { x, weight, bias, running } = operands(inputs)
+        return () => batchNormTrain(x, weight, bias, running, { relu })
       },
     },
     {
@@ -133,14 +132,18 @@ function batchNormCases(rows: number, columns: number): KernelCase[] {
       shape,
       use: 'SCP backward',
       bytes: 3 * matrix,
-      prepare({ device, random }) {
-        const [x, weight, bias] = [random([rows, columns]), random([columns]), random([columns])]
+      prepare(inputs) {
+        const { device, random } = inputs
+        const { x, weight, bias } = operands(inputs)
         const [statistics, dOut] = [random([2, columns]), random([rows, columns])]
+        const kernel = device.adapter.software
+          ? batchNormTrainBackwardAloneKernel({ relu })
+          : batchNormTrainBackwardKernel({ relu })
         return () => {
           const dX = device.empty([rows, columns])
           const [dWeight, dBias] = [device.empty([columns]), device.empty([columns])]
           const tensors = { x, weight, bias, statistics, dOut, dX, dWeight, dBias }
-          device.dispatch(batchNormTrainBackwardKernel({ relu }), tensors, { rows, columns })
+          device.dispatch(kernel, tensors, { rows, columns })
         }
       },
     },
@@ -149,14 +152,9 @@ function batchNormCases(rows: number, columns: number): KernelCase[] {
       shape,
       use: 'SCP prediction',
       bytes: 2 * matrix,
-      prepare({ device, random, zeros }) {
-        const [x, weight, bias] = [random([rows, columns]), random([columns]), random([columns])]
-        const running = zeros([2, columns])
-        return () => {
-          const tensors = { x, weight, bias, running, out: device.empty([rows, columns]) }
-          const params = { size: rows * columns, columns, eps: 1e-5 }
-          device.dispatch(batchNormEvalKernel({ relu }), tensors, params)
-        }
+      prepare(inputs) {
+        const { x, weight, bias, running } = operands(inputs)
+        return () => batchNormEval(x, weight, bias, running, { relu })
       },
     },
   ]

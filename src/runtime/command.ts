@@ -2,11 +2,13 @@ import { MAX_WORKGROUPS, packParams, type Kernel, type Workgroups } from '../ker
 import { KeeplightError } from './errors.ts'
 import { formatShape, type Shape } from './shape.ts'
 import type { Dtype } from './dtype.ts'
+import type { Allocation } from './pool.ts'
 import type { Tensor } from './tensor.ts'
 
 /** What a binding sees: plain data, so that a command may outlive the tensors it was made from. */
 export interface BufferRange {
-  readonly buffer: GPUBuffer
+  readonly allocation: Allocation
+  /** Bytes from the start of the allocation. */
   readonly offset: number
   /** Bytes, rounded up to whole vec4s. */
   readonly size: number
@@ -89,5 +91,5 @@ export function describe({ kernel, ranges }: Pick<Command, 'kernel' | 'ranges'>)
 
 function rangeOf({ allocation, offset, byteLength, dtype, shape }: Tensor): BufferRange {
   const size = Math.ceil(byteLength / 16) * 16
-  return { buffer: allocation.buffer, offset, size, dtype, shape }
+  return { allocation, offset, size, dtype, shape }
 }

@@ -1,4 +1,5 @@
 import type { Kernel, KernelFeature, KernelVariant } from '../kernels/kernel.ts'
+import type { PlanMemory } from './arena.ts'
 import { Choices, type KernelChoice } from './choice.ts'
 import { describe, makeCommand, type Command } from './command.ts'
 import {
@@ -33,7 +34,7 @@ export interface DeviceStats extends PoolStats {
 
 /** Takes commands instead of the eager encoder while a plan is recorded. */
 export interface Recorder {
-  readonly pool: BufferPool
+  readonly memory: PlanMemory
   push(command: Command, tensors: readonly Tensor[]): void
 }
 
@@ -191,6 +192,7 @@ export class Device {
   /** Bits of 16-bit floats. */
   tensor(data: Uint16Array, shape: Shape): Tensor<'f16'>
   tensor(data: Int8Array, shape: Shape): Tensor<'i8'>
+  tensor(data: Uint8Array, shape: Shape): Tensor<'u8'>
   tensor(data: TensorArray, shape: Shape): Tensor
   tensor(data: TensorArray, shape: Shape): Tensor {
     const tensor = this.#allocate(shape, dtypeOf(data), 'tensor', this.recording)
@@ -198,7 +200,7 @@ export class Device {
     return tensor
   }
 
-  #allocate<D extends Dtype>(shape: Shape, dtype: D, op: string, pinned: boolean): Tensor<D> {
+  #allocate<D extends Dtype>(shape: Shape, dtype: D, op: string, constant: boolean): Tensor<D> {
     this.assertUsable(op)
     checkShape(op, shape)
     const bytes = sizeOf(shape) * bytesPerElement[dtype]
@@ -209,8 +211,10 @@ export class Device {
           `at most ${this.limits.maxBufferSize}`,
       )
     }
-    const pool = this.#recorder?.pool ?? this.#pool
-    const allocation = pool.allocate(bytes, `keeplight ${dtype}[${shape.join(', ')}]`, pinned)
+    const label = `keeplight ${dtype}[${shape.join(', ')}]`
+    const allocation = this.#recorder
+      ? this.#recorder.memory.allocate(bytes, label, constant)
+      : this.#pool.allocate(bytes, label)
     return new Tensor(this, allocation, shape, dtype)
   }
 
@@ -246,8 +250,8 @@ export class Device {
       )
     }
     if (this.#batch.length > 0) this.flush()
-    const { buffer } = tensor.allocation
-    this.gpu.queue.writeBuffer(buffer, tensor.offset, wholeWords(data))
+    const { buffer, offset } = tensor.allocation
+    this.gpu.queue.writeBuffer(buffer, offset + tensor.offset, wholeWords(data))
   }
 
   /**
@@ -284,8 +288,9 @@ export class Device {
   bindGroup(command: Command, uniforms: GPUBuffer): GPUBindGroup {
     const { kernel, ranges, params } = command
     const { layout, hasParams } = this.#pipelines.get(kernel)
-    const entries: GPUBindGroupEntry[] = ranges.map(({ buffer, offset, size }, binding) => {
-      return { binding, resource: { buffer, offset, size } }
+    const entries: GPUBindGroupEntry[] = ranges.map(({ allocation, offset, size }, binding) => {
+      const { buffer } = allocation
+      return { binding, resource: { buffer, offset: allocation.offset + offset, size } }
     })
     if (hasParams) {
       entries.push({
@@ -368,7 +373,8 @@ export class Device {
     const size = Math.ceil(tensor.byteLength / 4) * 4
     const staging = this.gpu.createBuffer({ label: 'keeplight readback', size, usage: STAGING })
     const encoder = this.gpu.createCommandEncoder({ label: 'keeplight readback' })
-    encoder.copyBufferToBuffer(tensor.allocation.buffer, tensor.offset, staging, 0, size)
+    const { buffer, offset } = tensor.allocation
+    encoder.copyBufferToBuffer(buffer, offset + tensor.offset, staging, 0, size)
     this.submit(encoder, [])
     try {
       await this.#orLost(staging.mapAsync(1))

@@ -1,15 +1,18 @@
+import { PlanMemory, type ArenaStats } from './arena.ts'
 import type { Command } from './command.ts'
 import type { TensorArray } from './dtype.ts'
 import type { Device, Recorder } from './device.ts'
 import { KeeplightError } from './errors.ts'
-import { BufferPool, type Allocation } from './pool.ts'
+import type { Allocation } from './pool.ts'
 import { hold, keep, scope, tensorsIn, type Tensor } from './tensor.ts'
 
-export interface PlanStats {
+export interface PlanStats extends ArenaStats {
   readonly dispatches: number
-  /** Bytes of the plan's own buffers: intermediates, outputs, constants. */
-  readonly bytes: number
   readonly runs: number
+  /** Bytes of the plan's own buffers: intermediates, outputs, constants. What it captured is not in it. */
+  readonly bytes: number
+  /** All of it in one line. */
+  toString(): string
 }
 
 /** New values for a plan's inputs; inputs left out keep theirs. */
@@ -32,7 +35,7 @@ export class Plan<I extends Readonly<Record<string, Tensor>>, O> {
   readonly #commands: readonly Command[]
   readonly #groups: readonly GPUBindGroup[]
   readonly #uniforms: GPUBuffer
-  readonly #pool: BufferPool
+  readonly #memory: PlanMemory
   readonly #held: readonly Tensor[]
   #runs = 0
   #disposed = false
@@ -44,13 +47,13 @@ export class Plan<I extends Readonly<Record<string, Tensor>>, O> {
     outputs: O,
     commands: readonly Command[],
     held: readonly Tensor[],
-    pool: BufferPool,
+    memory: PlanMemory,
   ) {
     this.#device = device
     this.inputs = inputs
     this.outputs = outputs
     this.#commands = commands
-    this.#pool = pool
+    this.#memory = memory
     this.#held = held
     const uniformData = new Uint8Array(Math.max(1, commands.length) * UNIFORM_STRIDE)
     commands.forEach(({ params }, i) => uniformData.set(new Uint8Array(params), i * UNIFORM_STRIDE))
@@ -98,11 +101,14 @@ export class Plan<I extends Readonly<Record<string, Tensor>>, O> {
   }
 
   stats(): PlanStats {
-    return {
+    const memory = this.#memory.stats()
+    const figures = {
+      ...memory,
       dispatches: this.#commands.length,
-      bytes: this.#pool.stats().bytes,
       runs: this.#runs,
+      bytes: memory.arenaBytes + memory.constantBytes,
     }
+    return { ...figures, toString: () => describeStats(figures) }
   }
 
   #assertAlive(): void {
@@ -117,14 +123,15 @@ export class Plan<I extends Readonly<Record<string, Tensor>>, O> {
     tensorsIn(this.outputs).forEach((tensor) => tensor.dispose())
     this.#held.forEach((tensor) => tensor.dispose())
     this.#uniforms.destroy()
-    this.#pool.destroy()
+    this.#memory.destroy()
   }
 }
 
 /**
  * Records what `body` enqueues, without running it, and compiles its pipelines in parallel.
  *
- * Intermediates that `body` disposes (a {@link scope} does) make room for later ones.
+ * Intermediates share memory when they are not alive at the same time, from the first command that
+ * touches them to the last; outputs, and what `body` keeps, live on.
  *
  * @param inputs tensors that {@link Plan.run} may write before a replay; they stay the caller's
  * @param body sync; the tensors it returns become `outputs`
@@ -135,19 +142,20 @@ export async function record<I extends Readonly<Record<string, Tensor>>, O>(
   body: (inputs: I) => O,
 ): Promise<Plan<I, O>> {
   const commands: Command[] = []
-  const pool = new BufferPool(
-    (bytes, label) => device.createBuffer(bytes, `${label} of a plan`),
-    device.limits.maxBufferSize,
-  )
+  const memory = new PlanMemory({
+    create: (bytes, label) => device.createBuffer(bytes, label),
+    limit: device.limits.maxBufferSize,
+    alignment: device.offsetAlignment,
+  })
   // What the plan reads but did not make (weights, inputs) must stay while the plan lives.
   const held = new Map<Allocation, Tensor>()
   const recorder: Recorder = {
-    pool,
+    memory,
     push(command, tensors) {
       commands.push(command)
       for (const tensor of tensors) {
         const { allocation } = tensor
-        if (!pool.owns(allocation) && !held.has(allocation)) held.set(allocation, hold(tensor))
+        if (!memory.owns(allocation) && !held.has(allocation)) held.set(allocation, hold(tensor))
       }
     },
   }
@@ -156,11 +164,24 @@ export async function record<I extends Readonly<Record<string, Tensor>>, O>(
   try {
     outputs = device.recordInto(recorder, () => scope(() => body(inputs)))
     tensorsIn(outputs).forEach((tensor) => keep(tensor))
+    memory.layOut(commands)
     await device.prepare(new Set(commands.map(({ kernel }) => kernel)))
   } catch (error) {
     held.forEach((tensor) => tensor.dispose())
-    pool.destroy()
+    memory.destroy()
     throw error
   }
-  return new Plan(device, inputs, outputs, commands, [...held.values()], pool)
+  return new Plan(device, inputs, outputs, commands, [...held.values()], memory)
+}
+
+const MIB = 2 ** 20
+
+function describeStats(stats: Omit<PlanStats, 'toString'>): string {
+  const mib = (bytes: number): string => `${(bytes / MIB).toFixed(bytes < MIB ? 3 : 1)} MiB`
+  const [first, second] = stats.largestBytes
+  return (
+    `${stats.dispatches} dispatches, ${mib(stats.arenaBytes)} in ${stats.arenas} arenas ` +
+    `(at most ${mib(stats.peakLiveBytes)} alive at once; largest two ${mib(first)} and ${mib(second)}), ` +
+    `${mib(stats.constantBytes)} of constants, ${stats.runs} runs`
+  )
 }

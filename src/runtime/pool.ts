@@ -1,3 +1,5 @@
+import { KeeplightError } from './errors.ts'
+
 /**
  * Buffers by size class. A freed buffer waits for the next request of its class, so a loop that
  * makes the same tensors every time allocates only once.
@@ -17,15 +19,46 @@ export interface PoolStats {
   readonly reuses: number
 }
 
-/** A counted reference to one buffer. */
-export class Allocation {
+/** A range's start: a buffer and a byte offset into it. */
+export interface Place {
   readonly buffer: GPUBuffer
-  #references = 0
-  readonly #free: (buffer: GPUBuffer) => void
+  readonly offset: number
+}
 
-  constructor(buffer: GPUBuffer, free: (buffer: GPUBuffer) => void) {
-    this.buffer = buffer
+/** Counted memory of one tensor and its views. In a plan that is being recorded it has no place yet. */
+export class Allocation {
+  #place: Place | undefined
+  #references = 0
+  readonly #free: () => void
+
+  constructor(place: Place | undefined, free: () => void) {
+    this.#place = place
     this.#free = free
+  }
+
+  get buffer(): GPUBuffer {
+    return this.#placed().buffer
+  }
+
+  /** Bytes into the buffer where this memory starts. */
+  get offset(): number {
+    return this.#placed().offset
+  }
+
+  #placed(): Place {
+    if (!this.#place) {
+      throw new KeeplightError('usage', 'a tensor of a plan has no memory before it is recorded')
+    }
+    return this.#place
+  }
+
+  /** @internal */
+  place(place: Place): void {
+    this.#place = place
+  }
+
+  get references(): number {
+    return this.#references
   }
 
   retain(): void {
@@ -33,7 +66,7 @@ export class Allocation {
   }
 
   release(): void {
-    if (--this.#references === 0) this.#free(this.buffer)
+    if (--this.#references === 0) this.#free()
   }
 }
 
@@ -60,11 +93,10 @@ export class BufferPool {
     this.#limit = limit
   }
 
-  /** @param pinned never handed out again before the pool is destroyed (a plan's constants) */
-  allocate(bytes: number, label: string, pinned = false): Allocation {
+  allocate(bytes: number, label: string): Allocation {
     // Rounding up must not ask for more than the adapter gives.
     const size = Math.max(bytes, Math.min(sizeClass(bytes), this.#limit))
-    let buffer = pinned ? undefined : this.#free.get(size)?.pop()
+    let buffer = this.#free.get(size)?.pop()
     if (buffer) this.#reuses++
     else {
       buffer = this.#create(size, label)
@@ -74,12 +106,13 @@ export class BufferPool {
       this.#peakBytes = Math.max(this.#peakBytes, this.#bytes)
     }
     this.#usedBytes += size
-    return new Allocation(buffer, (freed) => {
+    const taken = buffer
+    return new Allocation({ buffer: taken, offset: 0 }, () => {
       this.#usedBytes -= size
-      if (pinned || !this.#owned.has(freed)) return
+      if (!this.#owned.has(taken)) return
       const waiting = this.#free.get(size)
-      if (waiting) waiting.push(freed)
-      else this.#free.set(size, [freed])
+      if (waiting) waiting.push(taken)
+      else this.#free.set(size, [taken])
     })
   }
 

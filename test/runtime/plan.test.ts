@@ -8,7 +8,7 @@ import { softmax } from '../../src/runtime/ops/softmax.ts'
 import { Parameters } from '../../src/runtime/parameters.ts'
 import { record } from '../../src/runtime/plan.ts'
 import { backward } from '../../src/runtime/tape.ts'
-import { scope, type Tensor } from '../../src/runtime/tensor.ts'
+import { keep, scope, type Tensor } from '../../src/runtime/tensor.ts'
 import { adam } from '../../src/train/adam.ts'
 import { adamTable } from '../../src/train/schedule.ts'
 import { hashBits } from '../support/compare.ts'
@@ -165,32 +165,49 @@ describe('a plan', () => {
     plan.dispose()
   })
 
-  it('reuses the memory of scopes that have ended', async () => {
+  it('shares memory among what is not alive at once, whoever disposes it', async () => {
     const size = 10_000
     const x = device().tensor(randomArray(size, 1), [size])
-    const chain = (step: (y: F32) => F32): F32 => {
-      let y = step(x)
-      for (let i = 1; i < 20; i++) {
-        const next = step(y)
-        y = next
+    let kept: F32 | undefined
+    const chain = (): F32 => {
+      let y = x
+      for (let i = 0; i < 20; i++) {
+        y = gelu(scale(y, 1.1))
+        if (i === 3) kept = keep(y)
       }
       return y
     }
-    const kept = await record(device(), { x }, () => chain((y) => gelu(scale(y, 1.1))))
-    const reused = await record(device(), { x }, () =>
-      chain((y) => {
-        const next = scope(() => gelu(scale(y, 1.1)))
-        if (y !== x) y.dispose()
-        return next
-      }),
+    const plan = await record(device(), { x }, chain)
+    const fromPlan = kept!
+    // Two in turn, one kept, and the output.
+    const { arenaBytes, arenas, peakLiveBytes, largestBytes, constantBytes } = plan.stats()
+    expect(largestBytes).toEqual([size * 4, size * 4])
+    expect(peakLiveBytes).toBe(3 * size * 4)
+    expect(arenaBytes).toBeLessThanOrEqual(4 * size * 4)
+    expect(arenas).toBeGreaterThanOrEqual(2)
+    expect(constantBytes).toBe(0)
+    plan.run()
+    const eager = chain()
+    expect(hashBits(await plan.outputs.read())).toBe(hashBits(await eager.read()))
+    expect(hashBits(await fromPlan.read())).toBe(hashBits(await kept!.read()))
+    expect(String(plan.stats())).toMatch(
+      /^40 dispatches, 0\.\d+ MiB in \d arenas \(at most 0\.\d+ MiB alive at once;/,
     )
-    expect(kept.stats().bytes).toBeGreaterThan(40 * size * 4)
-    expect(reused.stats().bytes).toBeLessThan(4 * size * 4)
-    kept.run()
-    reused.run()
-    expect(hashBits(await reused.outputs.read())).toBe(hashBits(await kept.outputs.read()))
-    kept.dispose()
-    reused.dispose()
+    plan.dispose()
+    fromPlan.dispose()
+  })
+
+  it('has no memory to read or write before it is recorded', async () => {
+    const x = device().tensor(randomArray(8, 1), [8])
+    let inside: F32 | undefined
+    const plan = await record(device(), { x }, () => {
+      inside = keep(scale(x, 2))
+      expect(errorOf(() => inside!.allocation.buffer).message).toContain('before it is recorded')
+      return add(inside, x)
+    })
+    plan.run()
+    expect((await inside!.read())[0]).toBe(2 * (await x.read())[0]!)
+    plan.dispose()
   })
 
   it('gives back all memory when it is disposed', async () => {

@@ -7,8 +7,8 @@ function makePool() {
   const pool = new BufferPool((size) => {
     return { size, destroy: () => destroyed.push(size) } as unknown as GPUBuffer
   })
-  const take = (bytes: number, pinned = false): Allocation => {
-    const allocation = pool.allocate(bytes, 'test', pinned)
+  const take = (bytes: number): Allocation => {
+    const allocation = pool.allocate(bytes, 'test')
     allocation.retain()
     return allocation
   }
@@ -47,17 +47,6 @@ describe('BufferPool', () => {
     expect(pool.stats().usedBytes).toBe(256)
     allocation.release()
     expect(pool.stats()).toMatchObject({ usedBytes: 0, bytes: 256 })
-  })
-
-  it('never reuses a pinned buffer, nor pins a reused one', () => {
-    const { pool, take } = makePool()
-    const pinned = take(100, true)
-    pinned.release()
-    const free = take(100)
-    expect(free.buffer).not.toBe(pinned.buffer)
-    free.release()
-    expect(take(100, true).buffer).not.toBe(free.buffer)
-    expect(pool.stats().reuses).toBe(0)
   })
 
   it('trims what waits, and keeps what is in use', () => {

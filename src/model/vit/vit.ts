@@ -6,9 +6,15 @@ import { linear } from '../../runtime/ops/matmul.ts'
 import { patchEmbed } from '../../runtime/ops/patchEmbed.ts'
 import { expect, type Shape } from '../../runtime/shape.ts'
 import { keep, scope, type Tensor } from '../../runtime/tensor.ts'
-import { transformerBlock, type Affine, type BlockTensors } from './block.ts'
+import {
+  transformerBlock,
+  uploadBlock,
+  uploadNorm,
+  type Affine,
+  type BlockTensors,
+} from '../transformerBlock.ts'
 import type { VitConfig } from './config.ts'
-import type { LinearWeights, NormWeights, VitWeights } from './names.ts'
+import type { VitWeights } from './names.ts'
 import { interpolatePositions } from './positions.ts'
 
 export interface VitOutput {
@@ -40,36 +46,21 @@ export class VisionTransformer {
   constructor(device: Device, config: VitConfig, weights: VitWeights) {
     this.config = config
     this.#device = device
-    const { hiddenSize: d, mlpSize, patchSize, projection } = config
+    const { hiddenSize: d, patchSize, projection } = config
     const upload = (data: Float32Array, shape: Shape): Tensor<'f32'> => {
       const tensor = keep(device.tensor(data, shape))
       this.#owned.push(tensor)
       return tensor
     }
-    const norm = ({ weight, bias }: NormWeights): Affine => ({
-      weight: upload(weight, [d]),
-      bias: upload(bias, [d]),
-    })
-    const dense = ({ weight, bias }: LinearWeights, out: number, inner: number): Affine => ({
-      weight: upload(weight, [out, inner]),
-      bias: upload(bias, [out]),
-    })
     this.#patch = {
       weight: upload(weights.patchWeight, [d, 3, patchSize, patchSize]),
       bias: weights.patchBias && upload(weights.patchBias, [d]),
     }
     this.#classToken = upload(weights.classToken, [d])
     this.#positionTable = weights.positions
-    this.#preNorm = weights.preNorm && norm(weights.preNorm)
-    this.#blocks = weights.blocks.map((block) => ({
-      norm1: norm(block.norm1),
-      qkv: dense(block.qkv, 3 * d, d),
-      out: dense(block.out, d, d),
-      norm2: norm(block.norm2),
-      fc1: dense(block.fc1, mlpSize, d),
-      fc2: dense(block.fc2, d, mlpSize),
-    }))
-    this.#finalNorm = norm(weights.finalNorm)
+    this.#preNorm = weights.preNorm && uploadNorm(upload, weights.preNorm)
+    this.#blocks = weights.blocks.map((block) => uploadBlock(upload, block))
+    this.#finalNorm = uploadNorm(upload, weights.finalNorm)
     this.#projection = weights.projection && upload(weights.projection, [projection!, d])
   }
 

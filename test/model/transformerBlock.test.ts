@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { transformerBlock, type BlockTensors } from '../../src/model/vit/block.ts'
+import { transformerBlock, type BlockTensors } from '../../src/model/transformerBlock.ts'
 import type { Device } from '../../src/runtime/device.ts'
 import { add, multiply, scale } from '../../src/runtime/ops/elementwise.ts'
 import { linear, matmul } from '../../src/runtime/ops/matmul.ts'

@@ -1,8 +1,10 @@
-import type { Activation } from '../../kernels/activations.ts'
-import { attentionPacked } from '../../runtime/ops/attention.ts'
-import { layerNorm } from '../../runtime/ops/layerNorm.ts'
-import { linear } from '../../runtime/ops/matmul.ts'
-import { scope, type Tensor } from '../../runtime/tensor.ts'
+import type { Activation } from '../kernels/activations.ts'
+import { attentionPacked } from '../runtime/ops/attention.ts'
+import { layerNorm } from '../runtime/ops/layerNorm.ts'
+import { linear } from '../runtime/ops/matmul.ts'
+import type { Shape } from '../runtime/shape.ts'
+import { scope, type Tensor } from '../runtime/tensor.ts'
+import type { BlockWeights, NormWeights } from './checkpoint.ts'
 
 /** Weight and bias of a linear layer, [out, in] and [out], or of a layer norm, both [D]. */
 export interface Affine {
@@ -30,6 +32,32 @@ export interface BlockOptions {
   readonly activation: Activation
   /** Of both layer norms. */
   readonly eps: number
+  /** Token t attends to tokens 0…t only. Default false. */
+  readonly causal?: boolean
+}
+
+/** Puts host values on the device, as a tensor that the caller owns. */
+export type Upload = (data: Float32Array, shape: Shape) => Tensor<'f32'>
+
+export const uploadNorm = (upload: Upload, { weight, bias }: NormWeights): Affine => ({
+  weight: upload(weight, [weight.length]),
+  bias: upload(bias, [bias.length]),
+})
+
+/** A block's weights on the device; every size follows from the biases. */
+export function uploadBlock(upload: Upload, block: BlockWeights): BlockTensors {
+  const dense = ({ weight, bias }: NormWeights): Affine => ({
+    weight: upload(weight, [bias.length, weight.length / bias.length]),
+    bias: upload(bias, [bias.length]),
+  })
+  return {
+    norm1: uploadNorm(upload, block.norm1),
+    qkv: dense(block.qkv),
+    out: dense(block.out),
+    norm2: uploadNorm(upload, block.norm2),
+    fc1: dense(block.fc1),
+    fc2: dense(block.fc2),
+  }
 }
 
 /**
@@ -47,14 +75,14 @@ export interface BlockOptions {
 export function transformerBlock(
   x: Tensor<'f32'>,
   { norm1, qkv, out, norm2, fc1, fc2 }: BlockTensors,
-  { heads, activation, eps }: BlockOptions,
+  { heads, activation, eps, causal = false }: BlockOptions,
 ): Tensor<'f32'> {
   return scope(() => {
     const mixed = scope(() => {
       const normed = layerNorm(x, norm1.weight, norm1.bias, { eps })
       const packed = linear(normed, qkv.weight, qkv.bias)
       normed.dispose()
-      const attended = attentionPacked(packed, { heads })
+      const attended = attentionPacked(packed, { heads, causal })
       packed.dispose()
       return linear(attended, out.weight, out.bias, { residual: x })
     })

@@ -17,7 +17,7 @@ export * from './runtime/ops/index.ts'
 export { defineKernel, kernelSource, read, readWrite, type Kernel } from './kernels/kernel.ts'
 export type { Activation } from './kernels/activations.ts'
 export { randomBits, randomInteger, randomNormal, randomUniform } from './kernels/random.ts'
-export { permutationKey, permute } from './kernels/permutation.ts'
+export { permutationKey, permute as permuteIndex } from './kernels/permutation.ts'
 
 export { DEFAULT_MODEL, loadModel } from './loadModel.ts'
 export { modelFromBytes, VisionModel, type ModelOptions } from './model/model.ts'

@@ -32,3 +32,23 @@ describe('topK', () => {
     expect([...(await tensors.values.read())]).toEqual(values)
   })
 })
+
+describe('topK of odd values', () => {
+  const device = useDevice()
+
+  it('takes NaN for the largest, −∞ for a number, and names what a row lacks', async () => {
+    const [rows, columns, k] = [2, 4, 5]
+    const x = Float32Array.of(1, NaN, -Infinity, 3, 0, -0, Infinity, NaN)
+    const tensors = {
+      x: device().tensor(x, [rows, columns]),
+      values: device().empty([rows, k]),
+      indices: device().empty([rows, k], 'u32'),
+    }
+    device().dispatch(topKKernel, tensors, { rows, columns, k })
+    const none = 0xffffffff
+    expect([...(await tensors.indices.read())]).toEqual([1, 3, 0, 2, none, 3, 2, 0, 1, none])
+    const lowest = Math.fround(-3e38)
+    const values = [NaN, 3, 1, -Infinity, lowest, NaN, Infinity, 0, -0, lowest]
+    expect([...(await tensors.values.read())]).toEqual(values)
+  })
+})

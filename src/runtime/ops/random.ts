@@ -52,7 +52,8 @@ export function integers(
 }
 
 /**
- * A random order of 0 … n − 1; element i is `permute(i, n, permutationKey(seed, stream))`.
+ * A random order of 0 … n − 1; element i is `permuteIndex(i, n, permutationKey(seed,
+ * stream))`.
  *
  * @param n 1 to 2³¹
  * @returns u32 [n], every number once

@@ -48,7 +48,7 @@ export class VisionTransformer {
     this.#device = device
     const { hiddenSize: d, patchSize, projection } = config
     const upload = (data: Float32Array, shape: Shape): Tensor<'f32'> => {
-      const tensor = keep(device.tensor(data, shape))
+      const tensor = keep(device.constant(data, shape))
       this.#owned.push(tensor)
       return tensor
     }
@@ -83,7 +83,7 @@ export class VisionTransformer {
         columns,
       )
       const shape = [1 + rows * columns, hiddenSize]
-      positions = keep(this.#device.tensor(table, shape))
+      positions = keep(this.#device.constant(table, shape))
       this.#positions.set(key, positions)
       this.#owned.push(positions)
     }

@@ -12,7 +12,8 @@ const CALM_MS = 130_000
  */
 export class RetryTimes {
   readonly #now: () => number
-  #losses: number[] = []
+  #last = -Infinity
+  #notBefore = -Infinity
 
   constructor(now: () => number = () => performance.now()) {
     this.#now = now
@@ -21,14 +22,13 @@ export class RetryTimes {
   /** Takes note of a loss that the browser counts too; a `destroy()` is none. */
   lost(): void {
     const now = this.#now()
-    this.#losses = [...this.#losses.filter((time) => now - time < CALM_MS), now]
+    if (now - this.#last < CALM_MS) this.#notBefore = now + CALM_MS
+    this.#last = now
   }
 
   /** Milliseconds to wait before a device is asked for again. */
   wait(): number {
-    const now = this.#now()
-    const recent = this.#losses.filter((time) => now - time < CALM_MS)
-    return recent.length < 2 ? 0 : recent.at(-1)! + CALM_MS - now
+    return Math.max(0, this.#notBefore - this.#now())
   }
 }
 

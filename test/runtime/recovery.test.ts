@@ -1,13 +1,15 @@
 import { describe, expect, it } from 'vitest'
-import { createDevice, Device } from '../../src/runtime/device.ts'
+import { createDevice, type Device } from '../../src/runtime/device.ts'
 import { KeeplightError } from '../../src/runtime/errors.ts'
 import { add, scale } from '../../src/runtime/ops/elementwise.ts'
 import { linear } from '../../src/runtime/ops/matmul.ts'
 import { record } from '../../src/runtime/plan.ts'
 import { recoverDevice, withRecovery } from '../../src/runtime/recovery.ts'
+import { randomUniform } from '../../src/kernels/random.ts'
 import { scaleKernel } from '../../src/kernels/elementwise.ts'
 import { scope } from '../../src/runtime/tensor.ts'
 import { hashBits } from '../support/compare.ts'
+import { destroyAt } from '../support/destroyAt.ts'
 import { openDevice } from '../support/device.ts'
 import { errorOf } from '../support/errorOf.ts'
 import { randomArray } from '../support/random.ts'
@@ -190,6 +192,45 @@ describe('recoverDevice', () => {
 })
 
 describe('withRecovery', () => {
+  it('resumes a counting plan to the same bits wherever its device was lost', () =>
+    withDevice(async (device) => {
+      const points = import.meta.env.VITE_KEEPLIGHT_ADAPTER === 'lavapipe' ? 35 : 10
+      const weights = device.constant(
+        randomArray(64, 1).map((value) => value * 0.3),
+        [8, 8],
+      )
+      const start = randomArray(8, 3)
+      const state = device.tensor(start, [1, 8])
+      const plan = await record(device, {}, () =>
+        scope(() => {
+          const next = linear(state, weights, device.tensor(randomArray(8, 2), [8]))
+          device.dispatch(scaleKernel, { x: next, out: state }, { size: 8, scale: 0.9 })
+        }),
+      )
+      const run = async (): Promise<string> => {
+        let [step, values] = [0, start]
+        return withRecovery(device, async () => {
+          state.write(values)
+          let current = values
+          for (let done = step; done < 24; done += 3) {
+            step = done
+            values = current
+            await plan.replay(1)
+            plan.runMany(2)
+            current = await state.read()
+          }
+          return hashBits(current)
+        })
+      }
+      const expected = await run()
+      for (let point = 0; point < points; point++) {
+        const end = destroyAt(device, Math.floor(randomUniform(9, 0, point) * 24))
+        expect(await run(), `point ${point}`).toBe(expected)
+        expect(end()).toBe(true)
+      }
+      expect(device.generation).toBe(points)
+    }))
+
   it('goes on after a loss, gives up after too many, and passes other errors on', () =>
     withDevice(async (device) => {
       const x = device.constant(Float32Array.of(21), [1])

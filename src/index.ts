@@ -6,6 +6,8 @@
  */
 export { createDevice, Device } from './runtime/device.ts'
 export type { AdapterDescription, DeviceOptions, DeviceStats } from './runtime/device.ts'
+export { recoverDevice, withRecovery, type RecoverOptions } from './runtime/recovery.ts'
+export type { SubmitStats } from './runtime/budget.ts'
 export { KeeplightError, type ErrorCode } from './runtime/errors.ts'
 export { keep, scope, Tensor } from './runtime/tensor.ts'
 export type { ArrayOf, Dtype, TensorArray } from './runtime/dtype.ts'

@@ -49,7 +49,7 @@ export class VisionTransformer {
     this.#device = device
     const { hiddenSize: d, patchSize, projection } = config
     const upload = (data: Float32Array, shape: Shape): Tensor<'f32'> => {
-      const tensor = keep(device.tensor(data, shape))
+      const tensor = keep(device.constant(data, shape))
       this.#owned.push(tensor)
       return tensor
     }
@@ -92,7 +92,7 @@ export class VisionTransformer {
       const padded = new Float32Array(sizeOf(shape))
       padded.set(table.subarray(0, hiddenSize))
       padded.set(table.subarray(hiddenSize), (1 + registers) * hiddenSize)
-      positions = keep(this.#device.tensor(padded, shape))
+      positions = keep(this.#device.constant(padded, shape))
       this.#positions.set(key, positions)
       this.#owned.push(positions)
     }

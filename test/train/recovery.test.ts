@@ -25,6 +25,7 @@ const config: VitConfig = {
   activation: 'gelu',
   layerNormEps: 1e-6,
   preNorm: false,
+  registers: 0,
   projection: undefined,
 }
 const preprocess = { size: 8, resize: 8, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25] } as const
@@ -46,11 +47,13 @@ function smallModel(device: Device): VisionModel {
     norm2: affine(d, d),
     fc1: affine(m * d, m),
     fc2: affine(d * m, d),
+    layerScales: undefined,
   })
   const weights: VitWeights = {
     patchWeight: values(d * 3 * 16),
     patchBias: values(d),
     classToken: values(d),
+    registers: undefined,
     positions: values(5 * d),
     preNorm: undefined,
     blocks: [block(), block()],

@@ -1,4 +1,11 @@
-import { defineKernel, mainWgsl, linearWorkgroups, read, readWrite } from './kernel.ts'
+import {
+  defineKernel,
+  mainWgsl,
+  linearWorkgroups,
+  read,
+  readWrite,
+  splitElements,
+} from './kernel.ts'
 
 const GROUP = 64
 
@@ -10,6 +17,7 @@ const GROUP = 64
  */
 export const adamKernel = defineKernel({
   label: 'adam',
+  splits: [splitElements('size', 'gradients', 'values', 'moments', 'squares')],
   bindings: {
     gradients: read('f32'),
     schedule: read('f32'),

@@ -6,6 +6,7 @@ import {
   linearWorkgroups,
   read,
   readWrite,
+  splitElements,
 } from './kernel.ts'
 
 const GROUP = 64
@@ -27,6 +28,7 @@ export const fillKernel = defineKernel({
   label: 'fill',
   bindings: { out: readWrite('f32') },
   params: { size: 'u32', value: 'f32' },
+  splits: [splitElements('size', 'out')],
   workgroups,
   wgsl: main('out[i] = params.value;'),
 })
@@ -36,6 +38,7 @@ export const scaleKernel = defineKernel({
   label: 'scale',
   bindings: { x: read('f32'), out: readWrite('f32') },
   params: { size: 'u32', scale: 'f32' },
+  splits: [splitElements('size', 'x', 'out')],
   workgroups,
   wgsl: main('out[i] = params.scale * x[i];'),
 })
@@ -44,6 +47,7 @@ export const scaleKernel = defineKernel({
 export const scaleByKernel = defineKernel({
   label: 'scaleBy',
   bindings: { x: read('f32'), factor: read('f32'), out: readWrite('f32') },
+  splits: [splitElements('size', 'x', 'out')],
   params: { size: 'u32' },
   workgroups,
   wgsl: main('out[i] = factor[0] * x[i];'),
@@ -54,6 +58,13 @@ export const addKernel = defineKernel({
   label: 'add',
   bindings: { a: read('f32'), b: read('f32'), out: readWrite('f32') },
   params: { size: 'u32', period: 'u32' },
+  splits: [
+    {
+      along: 'size',
+      per: { a: 1, b: ({ size, period }) => (period === size ? 1 : 0), out: 1 },
+      step: ({ size, period }) => (period === size ? 1 : period),
+    },
+  ],
   workgroups,
   wgsl: main('out[i] = a[i] + b[i % params.period];'),
 })
@@ -61,6 +72,7 @@ export const addKernel = defineKernel({
 /** out = a · b */
 export const multiplyKernel = defineKernel({
   label: 'multiply',
+  splits: [splitElements('size', 'a', 'b', 'out')],
   bindings: { a: read('f32'), b: read('f32'), out: readWrite('f32') },
   params: { size: 'u32' },
   workgroups,
@@ -71,6 +83,7 @@ export const multiplyKernel = defineKernel({
 export const activationKernel = kernelFamily((activation: Activation) =>
   defineKernel({
     label: `activation.${activation}`,
+    splits: [splitElements('size', 'x', 'out')],
     bindings: { x: read('f32'), out: readWrite('f32') },
     params: { size: 'u32' },
     workgroups,
@@ -82,6 +95,7 @@ export const activationKernel = kernelFamily((activation: Activation) =>
 export const activationBackwardKernel = kernelFamily((activation: Activation) =>
   defineKernel({
     label: `activationBackward.${activation}`,
+    splits: [splitElements('size', 'x', 'dOut', 'dX')],
     bindings: { x: read('f32'), dOut: read('f32'), dX: readWrite('f32') },
     params: { size: 'u32' },
     workgroups,

@@ -9,12 +9,20 @@ ${mainWgsl(GROUP)} {
 }
 `
 
+interface Sizes {
+  readonly n: number
+  readonly dimension: number
+}
+const patchesSize = ({ n, dimension }: Sizes): number => n * dimension
+const tokensSize = ({ n, dimension }: Sizes): number => (n + 1) * dimension
+
 /**
  * tokens[b] = concat(classToken, patches[b]) + positions: patches [batch, n, dimension], classToken
  * [dimension], positions [n + 1, dimension] → out [batch, n + 1, dimension].
  */
 export const embedTokensKernel = defineKernel({
   label: 'embedTokens',
+  splits: [{ along: 'batch', per: { patches: patchesSize, out: tokensSize } }],
   bindings: {
     patches: read('f32'),
     classToken: read('f32'),
@@ -37,6 +45,7 @@ export const embedTokensKernel = defineKernel({
 /** dPatches [batch, n, dimension] = all but the first token of dOut [batch, n + 1, dimension]. */
 export const embedTokensPatchesBackwardKernel = defineKernel({
   label: 'embedTokens.patchesBackward',
+  splits: [{ along: 'batch', per: { dOut: tokensSize, dPatches: patchesSize } }],
   bindings: { dOut: read('f32'), dPatches: readWrite('f32') },
   params: { batch: 'u32', n: 'u32', dimension: 'u32' },
   workgroups: ({ batch, n, dimension }) => linearWorkgroups(batch * n * dimension, GROUP),

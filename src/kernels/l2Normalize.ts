@@ -1,4 +1,4 @@
-import { defineKernel, kernelFamily, read, readWrite } from './kernel.ts'
+import { defineKernel, kernelFamily, read, readWrite, splitRows } from './kernel.ts'
 import { eachInRow, rowKernelWgsl, rowWorkgroups, type Lanes } from './rows.ts'
 
 interface L2NormalizeOptions {
@@ -9,6 +9,7 @@ interface L2NormalizeOptions {
 export const l2NormalizeKernel = kernelFamily(({ lanes }: L2NormalizeOptions) =>
   defineKernel({
     label: `l2Normalize.${lanes}`,
+    splits: [splitRows(['x', 'out'], { norms: 1 })],
     bindings: { x: read('f32'), out: readWrite('f32'), norms: readWrite('f32') },
     params: { rows: 'u32', columns: 'u32', eps: 'f32' },
     workgroups: rowWorkgroups(lanes),
@@ -29,6 +30,7 @@ export const l2NormalizeKernel = kernelFamily(({ lanes }: L2NormalizeOptions) =>
 export const l2NormalizeBackwardKernel = kernelFamily(({ lanes }: L2NormalizeOptions) =>
   defineKernel({
     label: `l2Normalize.backward.${lanes}`,
+    splits: [splitRows(['out', 'dOut', 'dX'], { norms: 1 })],
     bindings: {
       out: read('f32'),
       norms: read('f32'),

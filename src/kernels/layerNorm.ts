@@ -5,6 +5,7 @@ import {
   linearWorkgroups,
   read,
   readWrite,
+  splitRows,
 } from './kernel.ts'
 import { eachInRow, rowKernelWgsl, rowWorkgroups, type Lanes } from './rows.ts'
 
@@ -22,6 +23,7 @@ interface LayerNormOptions {
 export const layerNormKernel = kernelFamily(({ lanes }: LayerNormOptions) =>
   defineKernel({
     label: `layerNorm.${lanes}`,
+    splits: [splitRows(['x', 'out'], { statistics: 2 })],
     bindings: {
       x: read('f32'),
       weight: read('f32'),
@@ -61,6 +63,7 @@ export const layerNormKernel = kernelFamily(({ lanes }: LayerNormOptions) =>
 export const layerNormBackwardKernel = kernelFamily(({ lanes }: LayerNormOptions) =>
   defineKernel({
     label: `layerNorm.backward.${lanes}`,
+    splits: [splitRows(['x', 'dOut', 'dX'], { statistics: 2 })],
     bindings: {
       x: read('f32'),
       weight: read('f32'),

@@ -16,6 +16,8 @@ type Sizes = Readonly<Record<keyof typeof params, number>>
 const workgroups = ({ batch, channels, height, width, side }: Sizes) =>
   linearWorkgroups((batch * channels * height * width) / side, GROUP)
 
+const imageSize = ({ channels, height, width }: Sizes): number => channels * height * width
+
 /**
  * A thread moves one line of one patch, `side` elements: `image` is the place of its first element
  * in x [batch, channels, height, width], `line` in patches [batch, n, channels · side²],
@@ -43,6 +45,7 @@ ${mainWgsl(GROUP)} {
 /** x [batch, channels, height, width] → out [batch, (height/side)(width/side), channels·side²]. */
 export const patchifyKernel = defineKernel({
   label: 'patchify',
+  splits: [{ along: 'batch', per: { x: imageSize, out: imageSize } }],
   bindings: { x: read('f32'), out: readWrite('f32') },
   params,
   workgroups,
@@ -52,6 +55,7 @@ export const patchifyKernel = defineKernel({
 /** The inverse of {@link patchifyKernel}: each pixel is in one patch only. */
 export const patchifyBackwardKernel = defineKernel({
   label: 'patchify.backward',
+  splits: [{ along: 'batch', per: { dOut: imageSize, dX: imageSize } }],
   bindings: { dOut: read('f32'), dX: readWrite('f32') },
   params,
   workgroups,

@@ -5,6 +5,7 @@ import {
   linearWorkgroups,
   read,
   readWrite,
+  splitRows,
 } from './kernel.ts'
 import { eachInRow, rowKernelWgsl, rowWorkgroups, type Lanes } from './rows.ts'
 
@@ -46,6 +47,7 @@ ${mainWgsl(GROUP)} {
 export const sumColumnsKernel = kernelFamily(({ lanes }: { readonly lanes: Lanes }) =>
   defineKernel({
     label: `sumColumns.${lanes}`,
+    splits: [splitRows(['x'], { out: 1 })],
     bindings: { x: read('f32'), out: readWrite('f32') },
     params: { rows: 'u32', columns: 'u32', scale: 'f32' },
     workgroups: rowWorkgroups(lanes),
@@ -66,6 +68,7 @@ export const SUM_CHUNK = 4096
 /** out [⌈size / SUM_CHUNK⌉]: sums of consecutive chunks of x [size], times `scale`. */
 export const sumChunksKernel = defineKernel({
   label: 'sumChunks',
+  splits: [{ along: 'size', per: { x: 1, out: 1 / SUM_CHUNK }, step: SUM_CHUNK }],
   bindings: { x: read('f32'), out: readWrite('f32') },
   params: { size: 'u32', scale: 'f32' },
   workgroups: ({ size }) => linearWorkgroups(size, SUM_CHUNK),
@@ -88,12 +91,23 @@ ${mainWgsl(GROUP)} {
 `,
 })
 
+const repeats = ({ size, inner, period }: Record<'size' | 'inner' | 'period', number>): boolean =>
+  period === 1 || inner * period !== size
+
 /**
  * dX[i] = scale · dOut[(i / inner) mod period], the gradient of every sum: over all of x (period 1),
  * over columns (inner = columns, period = rows) or over rows (inner 1, period = columns).
  */
 export const sumBackwardKernel = defineKernel({
   label: 'sum.backward',
+  // Gradients of single numbers are bound whole; one that serves `inner` neighbours is cut with them.
+  splits: [
+    {
+      along: 'size',
+      per: { dOut: (params) => (repeats(params) ? 0 : 1 / params.inner), dX: 1 },
+      step: (params) => (repeats(params) ? params.period : params.inner),
+    },
+  ],
   bindings: { dOut: read('f32'), dX: readWrite('f32') },
   params: { size: 'u32', inner: 'u32', period: 'u32', scale: 'f32' },
   workgroups: ({ size }) => linearWorkgroups(size, GROUP),

@@ -1,4 +1,4 @@
-import { defineKernel, kernelFamily, read, readWrite } from './kernel.ts'
+import { defineKernel, kernelFamily, read, readWrite, splitRows } from './kernel.ts'
 import { eachInRow, rowKernelWgsl, rowWorkgroups, type Lanes } from './rows.ts'
 
 export interface SoftmaxOptions {
@@ -19,6 +19,7 @@ export const softmaxKernel = kernelFamily((options: SoftmaxOptions) => {
   const each = (body: string): string => eachInRow(lanes, body)
   return defineKernel({
     label: name(options),
+    splits: [splitRows(['x', 'out'])],
     bindings: { x: read('f32'), out: readWrite('f32') },
     params: { rows: 'u32', columns: 'u32' },
     workgroups: rowWorkgroups(lanes),
@@ -50,6 +51,7 @@ export const softmaxBackwardKernel = kernelFamily((options: SoftmaxOptions) => {
   const each = (body: string): string => eachInRow(lanes, body)
   return defineKernel({
     label: `${name(options)}.backward`,
+    splits: [splitRows(['out', 'dOut', 'dX'])],
     bindings: { out: read('f32'), dOut: read('f32'), dX: readWrite('f32') },
     params: { rows: 'u32', columns: 'u32' },
     workgroups: rowWorkgroups(lanes),

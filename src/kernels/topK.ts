@@ -10,6 +10,12 @@ const GROUP = 64
  */
 export const topKKernel = defineKernel({
   label: 'topK',
+  splits: [
+    {
+      along: 'rows',
+      per: { x: ({ columns }) => columns, values: ({ k }) => k, indices: ({ k }) => k },
+    },
+  ],
   bindings: { x: read('f32'), values: readWrite('f32'), indices: readWrite('u32') },
   params: { rows: 'u32', columns: 'u32', k: 'u32' },
   workgroups: ({ rows }) => linearWorkgroups(rows, 1),

@@ -1,7 +1,7 @@
 import type { Kernel, KernelFeature, KernelVariant } from '../kernels/kernel.ts'
 import type { PlanMemory } from './arena.ts'
 import { Choices, type KernelChoice } from './choice.ts'
-import { describe, makeCommand, type Command } from './command.ts'
+import { describe, makeCommands, type Command } from './command.ts'
 import {
   arrayOf,
   bytesPerElement,
@@ -73,6 +73,11 @@ export class Device {
   readonly features: readonly string[]
   readonly limits: Readonly<Record<(typeof LIMITS)[number], number>>
   readonly offsetAlignment: number
+  /**
+   * Bytes that one binding takes; a dispatch over larger tensors is cut into several. A test lowers it
+   * to have small tensors cut.
+   */
+  maxBindingBytes: number
   /** Kernel variants that were tuned or forced; empty where only rules decide. */
   readonly choices = new Choices()
   /** Resolves with the reason once the device is lost or closed. */
@@ -101,6 +106,7 @@ export class Device {
       (typeof LIMITS)[number],
       number
     >
+    this.maxBindingBytes = gpu.limits.maxStorageBufferBindingSize
     this.offsetAlignment = gpu.limits.minStorageBufferOffsetAlignment
     this.#pool = new BufferPool(
       (bytes, label) => this.createBuffer(bytes, label),
@@ -268,9 +274,10 @@ export class Device {
     if (missing) {
       throw new KeeplightError('validation', `${kernel.label}: this adapter lacks ${missing}`)
     }
-    const command = makeCommand(generic, tensors, params, this.limits.maxStorageBufferBindingSize)
-    if (this.#recorder) this.#recorder.push(command, Object.values(tensors))
-    else this.#encode(command)
+    for (const command of makeCommands(generic, tensors, params, this)) {
+      if (this.#recorder) this.#recorder.push(command, Object.values(tensors))
+      else this.#encode(command)
+    }
   }
 
   #encode(command: Command): void {

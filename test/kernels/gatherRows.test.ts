@@ -19,7 +19,7 @@ describe('gatherRows', () => {
       gatherRowsKernel,
       { x: { data: x, shape: [rows, columns] }, index: operand },
       { out: [count, columns] },
-      { rows, columns, count },
+      { rows, columns, count, first: 0, held: rows },
     )
     expect([...out!]).toEqual([...reference.gatherRows(x, index, columns)])
     const { dX } = await runKernel(
@@ -27,7 +27,7 @@ describe('gatherRows', () => {
       gatherRowsBackwardKernel,
       { dOut: { data: dOut, shape: [count, columns] }, index: operand },
       { dX: [rows, columns] },
-      { rows, columns, count },
+      { rows, columns, count, first: 0, held: rows },
     )
     const expected = reference.gatherRowsBackward(dOut, index, rows, columns)
     expectClose(`${count} of ${rows}×${columns}, backward`, dX!, expected, 1e-6)
@@ -55,7 +55,7 @@ describe('gatherRows', () => {
         index: { data: Uint32Array.of(0, 0, 0), shape: [3] },
       },
       { dX: [1, 1] },
-      { rows: 1, columns: 1, count: 3 },
+      { rows: 1, columns: 1, count: 3, first: 0, held: 1 },
     )
     expect([...dX!]).toEqual([0])
   })

@@ -22,13 +22,17 @@ const gatherRowsOp: Op<Inputs, { shape: Shape }, { index: Tensor<'u32'> }> = {
     const [rows, columns] = x.shape as [number, number]
     const count = index.size
     const out = x.device.empty([count, columns])
-    x.device.dispatch(gatherRowsKernel, { x, index, out }, { rows, columns, count })
+    x.device.dispatch(
+      gatherRowsKernel,
+      { x, index, out },
+      { rows, columns, count, first: 0, held: rows },
+    )
     return { out, saved: { index } }
   },
   backward({ gradient: dOut, saved: { index }, attributes: { shape }, output }) {
     const [rows, columns] = shape as [number, number]
     const dX = output('x')
-    const sizes = { rows, columns, count: index.size }
+    const sizes = { rows, columns, count: index.size, first: 0, held: rows }
     index.device.dispatch(gatherRowsBackwardKernel, { index, dOut, dX }, sizes)
     return { x: dX, index: null }
   },

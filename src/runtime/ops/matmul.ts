@@ -4,6 +4,7 @@ import { expect, expectShape, type Shape } from '../shape.ts'
 import { apply, needsGradient, type Op } from '../tape.ts'
 import type { Tensor } from '../tensor.ts'
 import { activate, add } from './elementwise.ts'
+import { isLarge, multiplyInParts } from './largeMatmul.ts'
 import { sumRows } from './reduce.ts'
 
 interface Layout {
@@ -12,22 +13,30 @@ interface Layout {
 }
 
 interface Epilogue {
-  readonly bias?: Tensor | undefined
+  readonly bias?: Tensor<'f32'> | undefined
   readonly activation?: Activation
-  readonly residual?: Tensor | undefined
+  readonly residual?: Tensor<'f32'> | undefined
 }
 
 /** Dispatches out = activate(op(a)·op(b) + bias) + residual into `out`, whose last dimension is n. */
 function multiplyInto(
   out: Tensor<'f32'>,
-  a: Tensor,
-  b: Tensor,
+  a: Tensor<'f32'>,
+  b: Tensor<'f32'>,
   layout: Layout,
   inner: number,
   { bias, activation = 'none', residual }: Epilogue = {},
 ): Tensor<'f32'> {
   const { device } = out
   const n = out.shape.at(-1)!
+  const m = out.size / n
+  const product = { out, a, b, ...layout, m, n, k: inner, bias, activation, residual }
+  if (isLarge(product)) {
+    multiplyInParts(product, ({ out, a, b, k, ...rest }) => {
+      multiplyInto(out, a, b, layout, k, rest)
+    })
+    return out
+  }
   const variant = device.kernelVariant
   const kernel = matmulKernel({
     ...layout,
@@ -41,12 +50,16 @@ function multiplyInto(
   device.dispatch(
     kernel,
     { a, b, bias: bias ?? unused, residual: residual ?? unused, out },
-    { m: out.size / n, n, k: inner },
+    { m, n, k: inner },
   )
   return out
 }
 
-const matmulOp: Op<{ a: Tensor<'f32'>; b: Tensor<'f32'> }, Layout, { a: Tensor; b: Tensor }> = {
+const matmulOp: Op<
+  { a: Tensor<'f32'>; b: Tensor<'f32'> },
+  Layout,
+  { a: Tensor<'f32'>; b: Tensor<'f32'> }
+> = {
   name: 'matmul',
   forward({ a, b }, layout) {
     const [m, k] = oriented('a', a.shape, layout.transposeA)
@@ -113,7 +126,11 @@ interface LinearInputs extends Record<string, Tensor | undefined> {
   readonly residual: Tensor<'f32'> | undefined
 }
 
-const linearOp: Op<LinearInputs, { activation: Activation }, { x: Tensor; weight: Tensor }> = {
+const linearOp: Op<
+  LinearInputs,
+  { activation: Activation },
+  { x: Tensor<'f32'>; weight: Tensor<'f32'> }
+> = {
   name: 'linear',
   forward({ x, weight, bias, residual }, { activation }) {
     expect(weight.shape.length === 2 && x.shape.at(-1) === weight.shape[1], 'linear', () => {

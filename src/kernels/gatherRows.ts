@@ -1,63 +1,48 @@
-import { defineKernel, mainWgsl, linearWorkgroups, read, readWrite } from './kernel.ts'
+import {
+  defineKernel,
+  kernelFamily,
+  linearWorkgroups,
+  mainWgsl,
+  read,
+  readWrite,
+} from './kernel.ts'
 
 const GROUP = 64
+/** Elements or vec4s to a thread. */
+const EACH = 4
 
-/** `held` rows from `first` on are bound, of `rows` in all: a table beyond one binding is cut. */
-const params = {
-  rows: 'u32',
-  columns: 'u32',
-  count: 'u32',
-  first: 'u32',
-  held: 'u32',
-} as const
-
-const columns = ({ columns }: { readonly columns: number }): number => columns
-
-const main = (body: string): string => /* wgsl */ `
-// An index past the end takes the last row: a read outside the buffer could give anything.
-fn rowOf(m: u32) -> u32 { return min(index[m], params.rows - 1u) - params.first; }
-${mainWgsl(GROUP)} {
-  let i = linearWorkgroup(id, count) * ${GROUP}u + thread;
-  let row = i / params.columns;
-  let column = i % params.columns;
-  ${body}
+interface GatherRowsOptions {
+  /** Whether `columns` counts vec4s. */
+  readonly vector: boolean
 }
-`
-
-/** out[m] = x[index[m]]: x [held, columns], index [count] → out [count, columns]. */
-export const gatherRowsKernel = defineKernel({
-  label: 'gatherRows',
-  splits: [
-    { along: 'count', per: { index: 1, out: columns } },
-    { along: 'held', offset: 'first', per: { x: columns } },
-  ],
-  bindings: { x: read('f32'), index: read('u32'), out: readWrite('f32') },
-  params,
-  workgroups: ({ columns, count }) => linearWorkgroups(columns * count, GROUP),
-  wgsl: main(/* wgsl */ `
-  if (row >= params.count) { return; }
-  // Below 'first', the difference wraps to a number far beyond 'held'.
-  let from = rowOf(row);
-  if (from < params.held) { out[i] = x[from * params.columns + column]; }`),
-})
 
 /**
- * dX[n] = Σ dOut[m] over the m with index[m] = n, in ascending order of m.
- *
- * Every element scans the whole index, rows · count reads per column: without atomics, which would
- * add in any order, and cheap as long as the index is short.
+ * out[m] = x[index[m]]: x [rows, columns], index [count] → out [count, columns]. Of x, `held` rows from
+ * `first` on are bound; what is not among them stays as it is.
  */
-export const gatherRowsBackwardKernel = defineKernel({
-  label: 'gatherRows.backward',
-  splits: [{ along: 'held', offset: 'first', per: { dX: columns } }],
-  bindings: { index: read('u32'), dOut: read('f32'), dX: readWrite('f32') },
-  params,
-  workgroups: ({ columns, held }) => linearWorkgroups(columns * held, GROUP),
-  wgsl: main(/* wgsl */ `
-  if (row >= params.held) { return; }
-  var sum = 0.0;
-  for (var m = 0u; m < params.count; m++) {
-    if (rowOf(m) == row) { sum += dOut[m * params.columns + column]; }
+export const gatherRowsKernel = kernelFamily(({ vector }: GatherRowsOptions) => {
+  const type = vector ? 'vec4<f32>' : 'f32'
+  const row = ({ columns }: { readonly columns: number }): number => columns * (vector ? 4 : 1)
+  return defineKernel({
+    label: `gatherRows${vector ? '.vec4' : ''}`,
+    bindings: { x: read(type), index: read('u32'), out: readWrite(type) },
+    params: { rows: 'u32', columns: 'u32', count: 'u32', first: 'u32', held: 'u32' },
+    splits: [
+      { along: 'count', per: { index: 1, out: row } },
+      { along: 'held', offset: 'first', per: { x: row } },
+    ],
+    workgroups: ({ columns, count }) => linearWorkgroups(columns * count, GROUP * EACH),
+    wgsl: /* wgsl */ `
+${mainWgsl(GROUP)} {
+  let start = linearWorkgroup(id, count) * ${GROUP * EACH}u;
+  let end = min(start + ${GROUP * EACH}u, params.columns * params.count);
+  for (var i = start + thread; i < end; i += ${GROUP}u) {
+    // An index past the end takes the last row: a read outside the buffer could give anything.
+    // Before 'first', the difference wraps to a number far beyond 'held'.
+    let row = min(index[i / params.columns], params.rows - 1u) - params.first;
+    if (row < params.held) { out[i] = x[row * params.columns + i % params.columns]; }
   }
-  dX[i] = sum;`),
+}
+`,
+  })
 })

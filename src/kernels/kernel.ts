@@ -8,7 +8,15 @@ export type Access = 'read' | 'readWrite'
 
 /** Element type of a bound array, as WGSL spells it. */
 export type ElementType =
-  'f32' | 'u32' | 'i32' | 'f16' | 'vec4<f32>' | 'vec2<u32>' | 'vec4<u32>' | 'vec4<f16>'
+  | 'f32'
+  | 'u32'
+  | 'i32'
+  | 'f16'
+  | 'atomic<u32>'
+  | 'vec4<f32>'
+  | 'vec2<u32>'
+  | 'vec4<u32>'
+  | 'vec4<f16>'
 
 export interface Binding {
   readonly access: Access
@@ -88,12 +96,21 @@ export function kernelFamily<O, K>(make: (options: O) => K): (options: O) => K {
   }
 }
 
-/** Cuts along `along`, with one element of each of these bindings to a unit. */
-export const splitElements = <B extends string, P extends string>(
-  along: P,
-  ...bindings: B[]
-): Split<B, P> => {
-  return { along, per: Object.fromEntries(bindings.map((name) => [name, 1])) as Record<B, number> }
+/**
+ * Cuts flat arrays of parameters along `quads`, vec4s, at blocks when there are `groups`, two numbers
+ * for each `block` vec4s.
+ */
+export const splitQuads = <B extends string>(
+  groups: boolean,
+  arrays: readonly B[],
+): Split<B, 'quads' | 'block'> => {
+  const per = Object.fromEntries(arrays.map((name) => [name, 4]))
+  const ofGroups = { groups: ({ block }: { readonly block: number }) => 2 / block }
+  return {
+    along: 'quads',
+    per: { ...per, ...(groups ? ofGroups : {}) } as Split<B, 'quads' | 'block'>['per'],
+    step: groups ? ({ block }) => block : 1,
+  }
 }
 
 /** Cuts matrices [rows, columns] by rows; `others` are bindings with so many elements to a row. */

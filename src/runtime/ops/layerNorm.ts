@@ -8,6 +8,7 @@ import { expectShape } from '../shape.ts'
 import { apply, type Op } from '../tape.ts'
 import type { Tensor } from '../tensor.ts'
 import { sumRows } from './reduce.ts'
+import { sumRowParts } from './rowParts.ts'
 
 interface Inputs extends Record<string, Tensor | undefined> {
   readonly x: Tensor<'f32'>
@@ -25,13 +26,13 @@ interface Saved {
 const layerNormOp: Op<Inputs, { eps: number }, Saved> = {
   name: 'layerNorm',
   forward({ x, weight, bias }, { eps }) {
-    const { rows, columns, lanes } = rowsOf(x)
+    const { rows, columns, options } = rowsOf(x)
     expectShape('layerNorm', 'weight', weight.shape, [columns])
     expectShape('layerNorm', 'bias', bias.shape, [columns])
     const out = x.device.empty(x.shape)
     const statistics = x.device.empty([rows, 2])
     x.device.dispatch(
-      layerNormKernel({ lanes }),
+      layerNormKernel(options),
       { x, weight, bias, out, statistics },
       { rows, columns, eps },
     )
@@ -39,16 +40,19 @@ const layerNormOp: Op<Inputs, { eps: number }, Saved> = {
   },
   backward({ gradient: dOut, saved: { x, weight, statistics }, wants, output }) {
     const { device } = x
-    const { rows, columns, lanes } = rowsOf(x)
+    const { rows, columns, options } = rowsOf(x)
     const dX = wants('x') ? output('x') : null
     const dWeight = wants('weight') ? output('weight') : null
     if (dX) {
-      const kernel = layerNormBackwardKernel({ lanes })
+      const kernel = layerNormBackwardKernel(options)
       device.dispatch(kernel, { x, weight, statistics, dOut, dX }, { rows, columns })
     }
     if (dWeight) {
-      const tensors = { x, statistics, dOut, dWeight }
-      device.dispatch(layerNormWeightBackwardKernel, tensors, { rows, columns })
+      sumRowParts([x, statistics, dOut], rows, dWeight, (parts, rows, dWeight) => {
+        const [x, statistics, dOut] = parts as [Tensor, Tensor, Tensor]
+        const tensors = { x, statistics, dOut, dWeight }
+        device.dispatch(layerNormWeightBackwardKernel, tensors, { rows, columns })
+      })
     }
     return {
       x: dX,

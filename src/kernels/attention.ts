@@ -1,4 +1,10 @@
-import { layoutParams, sliceWgsl, sliceWorkgroups, type AttentionParam } from './attentionLayout.ts'
+import {
+  layoutParams,
+  perBatch,
+  sliceWgsl,
+  sliceWorkgroups,
+  type AttentionParam,
+} from './attentionLayout.ts'
 import {
   defineKernel,
   kernelFamily,
@@ -58,6 +64,19 @@ function bindings({ logSumExp }: AttentionOptions): Record<AttentionBinding, Bin
   } as Record<AttentionBinding, Binding>
 }
 
+const splits = [
+  {
+    along: 'batches',
+    per: {
+      q: perBatch.in,
+      k: perBatch.in,
+      v: perBatch.in,
+      out: perBatch.out,
+      lse: perBatch.query,
+    },
+  },
+] as const
+
 /** Stands for −∞, which WGSL has no constant for; exp of it is 0. */
 const MASKED = '-1e30'
 
@@ -86,6 +105,7 @@ function tileKernel(options: AttentionOptions): Kernel<AttentionBinding, Attenti
     label: label(options),
     bindings: bindings(options),
     params: layoutParams,
+    splits,
     workgroups: sliceWorkgroups(TILE),
     wgsl: /* wgsl */ `
 // Rows of Q, then rows of K; or rows of V
@@ -233,6 +253,7 @@ function subgroupKernel(
     label: label(options),
     bindings: bindings(options),
     params: layoutParams,
+    splits,
     features: ['subgroups'],
     workgroups: sliceWorkgroups(queries),
     wgsl: /* wgsl */ `${linearIdWgsl}

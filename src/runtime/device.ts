@@ -3,7 +3,7 @@ import type { PlanMemory } from './arena.ts'
 import { DeviceBuffer } from './buffer.ts'
 import { HARDWARE_BUDGET_MS, SOFTWARE_BUDGET_MS, SubmitBudget, type SubmitStats } from './budget.ts'
 import { Choices, type KernelChoice } from './choice.ts'
-import { describe, makeCommand, type Command } from './command.ts'
+import { describe, makeCommands, type Command } from './command.ts'
 import {
   arrayOf,
   bytesPerElement,
@@ -87,6 +87,11 @@ export class Device {
   readonly features: readonly string[]
   readonly limits: Readonly<Record<(typeof LIMITS)[number], number>>
   readonly offsetAlignment: number
+  /**
+   * Bytes that one binding takes; a dispatch over larger tensors is cut into several. A test lowers it
+   * to have small tensors cut.
+   */
+  maxBindingBytes: number
   /** Kernel variants that were tuned or forced; empty where only rules decide. */
   readonly choices = new Choices()
   /** How long submits take, and should. */
@@ -121,6 +126,7 @@ export class Device {
       (typeof LIMITS)[number],
       number
     >
+    this.maxBindingBytes = gpu.limits.maxStorageBufferBindingSize
     this.offsetAlignment = gpu.limits.minStorageBufferOffsetAlignment
     this.#pool = new BufferPool(
       (bytes, label) => this.createBuffer(bytes, label),
@@ -364,11 +370,12 @@ export class Device {
     if (missing) {
       throw new KeeplightError('validation', `${kernel.label}: this adapter lacks ${missing}`)
     }
-    const command = makeCommand(generic, tensors, params, this.limits.maxStorageBufferBindingSize)
-    if (!this.#recorder) assertPresent(command)
-    forgetSources(command)
-    if (this.#recorder) this.#recorder.push(command, Object.values(tensors))
-    else this.#encode(command)
+    for (const command of makeCommands(generic, tensors, params, this)) {
+      if (!this.#recorder) assertPresent(command)
+      forgetSources(command)
+      if (this.#recorder) this.#recorder.push(command, Object.values(tensors))
+      else this.#encode(command)
+    }
   }
 
   #encode(command: Command): void {

@@ -19,6 +19,7 @@ export const gatherRowsKernel = defineKernel({
   bindings: { x: read('f32'), index: read('u32'), out: readWrite('f32') },
   params: { rows: 'u32', columns: 'u32', count: 'u32' },
   workgroups: ({ columns, count }) => linearWorkgroups(columns * count, GROUP),
+  cost: ({ columns, count }) => ({ bytes: (2 * columns + 1) * count * 4 }),
   wgsl: main('if (row < params.count) { out[i] = x[rowOf(row) * params.columns + column]; }'),
 })
 

@@ -31,6 +31,14 @@ export type KernelFeature = 'subgroups' | 'shader-f16'
  */
 export type KernelVariant = 'tile' | 'subgroup8' | 'subgroup4'
 
+/** What a dispatch has to do at least, for profiles. */
+export interface KernelCost {
+  /** Floating-point operations; a multiply-add counts two. */
+  readonly flops?: number
+  /** Bytes read and written once each; left out: all that is bound. */
+  readonly bytes?: number
+}
+
 /**
  * @typeParam B names of the bindings; their order is the order of binding numbers
  * @typeParam P names of the parameters, fields of the uniform `params`
@@ -44,6 +52,8 @@ export interface Kernel<B extends string = string, P extends string = string> {
   readonly wgsl: string
   readonly features?: readonly KernelFeature[]
   workgroups(params: Readonly<Record<P, number>>): Workgroups
+  /** For profiles, where arithmetic bounds the kernel or it touches only a part of what it binds. */
+  cost?(params: Readonly<Record<P, number>>): KernelCost
 }
 
 export const read = (type: ElementType): Binding => ({ access: 'read', type })
@@ -97,6 +107,16 @@ export function packParams<P extends string>(
     else data.setUint32(index * 4, values[name], true)
   })
   return data.buffer
+}
+
+/** The inverse of {@link packParams}. */
+export function unpackParams(kernel: Kernel, bytes: ArrayBuffer): Record<string, number> {
+  const data = new DataView(bytes)
+  const values = Object.entries<ParameterType>(kernel.params).map(([name, type], index) => {
+    const read = type === 'f32' ? data.getFloat32(index * 4, true) : data.getUint32(index * 4, true)
+    return [name, read] as const
+  })
+  return Object.fromEntries(values)
 }
 
 /** The largest number of workgroups in one dimension that every adapter takes. */

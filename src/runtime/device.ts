@@ -13,6 +13,7 @@ import {
 import { KeeplightError, type ErrorCode } from './errors.ts'
 import { PipelineCache } from './pipelines.ts'
 import { BufferPool, type PoolStats } from './pool.ts'
+import { Passes, Profiler, type Profile, type Submission } from './profile.ts'
 import { checkShape, sizeOf, type Shape } from './shape.ts'
 import { Tensor } from './tensor.ts'
 
@@ -84,8 +85,8 @@ export class Device {
   readonly #uniformData = new Uint8Array(DISPATCHES_PER_SUBMIT * UNIFORM_STRIDE)
   readonly #checks = new Set<Promise<void>>()
   #batch: Command[] = []
-  #encoder: GPUCommandEncoder | undefined
-  #pass: GPUComputePassEncoder | undefined
+  #passes: Passes | undefined
+  #profiler: Profiler | undefined
   #recorder: Recorder | undefined
   #error: KeeplightError | undefined
   #lost: KeeplightError | undefined
@@ -277,10 +278,14 @@ export class Device {
     if (this.#batch.length >= DISPATCHES_PER_SUBMIT) this.flush()
     const slot = this.#batch.length * UNIFORM_STRIDE
     this.#uniformData.set(new Uint8Array(command.params), slot)
-    this.#encoder ??= this.gpu.createCommandEncoder({ label: 'keeplight eager' })
-    this.#pass ??= this.#encoder.beginComputePass({ label: 'keeplight eager' })
+    this.#passes ??= this.passes('keeplight eager')
     this.#batch.push(command)
-    this.encodeInto(this.#pass, command, this.bindGroup(command, this.#uniforms), slot)
+    this.encodeInto(this.#passes, command, this.bindGroup(command, this.#uniforms), slot)
+  }
+
+  /** @internal Starts an encoder for dispatches; `submit` ends it. */
+  passes(label: string): Passes {
+    return new Passes(this.gpu, label, this.#profiler)
   }
 
   /** @internal */
@@ -301,13 +306,10 @@ export class Device {
   }
 
   /** @internal */
-  encodeInto(
-    pass: GPUComputePassEncoder,
-    { kernel, workgroups }: Command,
-    group: GPUBindGroup,
-    slot: number,
-  ): void {
+  encodeInto(passes: Passes, command: Command, group: GPUBindGroup, slot: number): void {
+    const { kernel, workgroups } = command
     const { pipeline, hasParams } = this.#pipelines.get(kernel)
+    const pass = passes.next(command)
     pass.setPipeline(pipeline)
     pass.setBindGroup(0, group, hasParams ? [slot] : [])
     pass.dispatchWorkgroups(...workgroups)
@@ -321,12 +323,10 @@ export class Device {
 
   /** Submits what eager code has enqueued. */
   flush(): void {
-    const encoder = this.#encoder
-    if (!encoder) return
+    const passes = this.#passes
+    if (!passes) return
     const batch = this.#batch
-    this.#pass?.end()
-    this.#encoder = undefined
-    this.#pass = undefined
+    this.#passes = undefined
     this.gpu.queue.writeBuffer(
       this.#uniforms,
       0,
@@ -334,16 +334,17 @@ export class Device {
       0,
       batch.length * UNIFORM_STRIDE,
     )
-    this.submit(encoder, batch)
+    this.submit(passes, batch)
     this.#batch = []
   }
 
   /** @internal Finishes and submits an encoder; its errors are blamed on one of `batch`. */
-  submit(encoder: GPUCommandEncoder, batch: readonly Command[]): void {
+  submit(work: Submission, batch: readonly Command[]): void {
     this.#submits++
     const scopes = ['validation', 'out-of-memory', 'internal'] as const
     scopes.forEach((filter) => this.gpu.pushErrorScope(filter))
-    this.gpu.queue.submit([encoder.finish()])
+    this.gpu.queue.submit([work.finish()])
+    work.submitted?.()
     const what = (message: string): string => culprit(batch, message)
     scopes.forEach(() => this.#check(this.gpu.popErrorScope(), what))
   }
@@ -381,6 +382,35 @@ export class Device {
       return arrayOf(tensor.dtype, staging.getMappedRange().slice(0), tensor.size)
     } finally {
       staging.destroy()
+    }
+  }
+
+  /**
+   * Runs `body` and times every dispatch that it enqueues, eager or by a plan, with GPU timestamps.
+   * Each gets a compute pass of its own meanwhile, so the whole takes longer; results stay the same.
+   *
+   * @throws KeeplightError `device` when the adapter has no timestamps
+   */
+  async profile(body: () => unknown): Promise<Profile> {
+    this.assertUsable('profile')
+    if (this.recording || this.#profiler) {
+      const what = this.recording ? 'a plan is being recorded' : 'another profile is being taken'
+      throw new KeeplightError('usage', `profile: ${what}; take one profile at a time`)
+    }
+    this.flush()
+    const profiler = new Profiler(this)
+    this.#profiler = profiler
+    try {
+      await body()
+    } finally {
+      this.flush()
+      this.#profiler = undefined
+    }
+    try {
+      await this.sync()
+      return await profiler.result()
+    } finally {
+      profiler.destroy()
     }
   }
 

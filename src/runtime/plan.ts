@@ -88,15 +88,13 @@ export class Plan<I extends Readonly<Record<string, Tensor>>, O> {
     }
     this.#device.assertUsable('plan')
     this.#device.flush()
-    const encoder = this.#device.gpu.createCommandEncoder({ label: 'keeplight plan' })
-    const pass = encoder.beginComputePass({ label: 'keeplight plan' })
+    const passes = this.#device.passes('keeplight plan')
     for (let run = 0; run < count; run++) {
       this.#commands.forEach((command, i) => {
-        this.#device.encodeInto(pass, command, this.#groups[i]!, i * UNIFORM_STRIDE)
+        this.#device.encodeInto(passes, command, this.#groups[i]!, i * UNIFORM_STRIDE)
       })
     }
-    pass.end()
-    this.#device.submit(encoder, this.#commands)
+    this.#device.submit(passes, this.#commands)
     this.#runs += count
   }
 

@@ -32,6 +32,14 @@ export {
   type PreprocessConfig,
 } from './model/preprocess.ts'
 export { VisionTransformer } from './model/vit/vit.ts'
+export { Tokenizer, type TokenizeOptions } from './model/text/tokenizer.ts'
+export { readText, type TextConfig, type TextWeights } from './model/text/names.ts'
+export {
+  textInputs,
+  TextTransformer,
+  type TextInputs,
+  type TextOutput,
+} from './model/text/textTransformer.ts'
 export {
   transformerBlock,
   type Affine,

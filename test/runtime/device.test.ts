@@ -83,11 +83,11 @@ describe('a device', () => {
     const x = pair()
     const params = { size: 2, scale: 1 }
     expect(errorOf(() => device().dispatch(scaleKernel, { x } as never, params)).message).toBe(
-      'scale: binding out is missing',
+      'scale.4: binding out is missing',
     )
     const error = errorOf(() => device().dispatch(scaleKernel, { x, out: x }, params))
     expect(error.code).toBe('validation')
-    expect(error.message).toContain('scale: out f32[2] is written while x reads or writes')
+    expect(error.message).toContain('scale.4: out f32[2] is written while x reads or writes')
     const gone = pair()
     gone.dispose()
     expect(errorOf(() => device().dispatch(scaleKernel, { x, out: gone }, params)).code).toBe(
@@ -173,7 +173,7 @@ describe('closing and losing a device', () => {
       ['empty', () => device.empty([2])],
       ['tensor', () => device.tensor(Float32Array.of(1), [1])],
       ['write', () => x.write(Float32Array.of(3, 4))],
-      ['scale', () => device.dispatch(scaleKernel, { x, out: x }, { size: 2, scale: 1 })],
+      ['scale.4', () => device.dispatch(scaleKernel, { x, out: x }, { size: 2, scale: 1 })],
       ['plan', () => plan.run()],
     ]
     for (const [name, use] of uses) {

@@ -32,6 +32,7 @@ export const gatherRowsKernel = kernelFamily(({ vector }: GatherRowsOptions) => 
       { along: 'held', offset: 'first', per: { x: row } },
     ],
     workgroups: ({ columns, count }) => linearWorkgroups(columns * count, GROUP * EACH),
+    cost: ({ columns, count }) => ({ bytes: (2 * columns * (vector ? 4 : 1) + 1) * count * 4 }),
     wgsl: /* wgsl */ `
 ${mainWgsl(GROUP)} {
   let start = linearWorkgroup(id, count) * ${GROUP * EACH}u;

@@ -1,6 +1,7 @@
 import {
   attentionCost,
   layoutParams,
+  perBatch,
   sliceWgsl,
   sliceWorkgroups,
   type AttentionParam,
@@ -66,6 +67,19 @@ function bindings({ logSumExp }: AttentionOptions): Record<AttentionBinding, Bin
   } as Record<AttentionBinding, Binding>
 }
 
+const splits = [
+  {
+    along: 'batches',
+    per: {
+      q: perBatch.in,
+      k: perBatch.in,
+      v: perBatch.in,
+      out: perBatch.out,
+      lse: perBatch.query,
+    },
+  },
+] as const
+
 /** Stands for −∞, which WGSL has no constant for; exp of it is 0. */
 const MASKED = '-1e30'
 
@@ -94,6 +108,7 @@ function tileKernel(options: AttentionOptions): Kernel<AttentionBinding, Attenti
     label: label(options),
     bindings: bindings(options),
     params: layoutParams,
+    splits,
     workgroups: sliceWorkgroups(TILE),
     wgsl: /* wgsl */ `
 // Rows of Q, then rows of K; or rows of V
@@ -241,6 +256,7 @@ function subgroupKernel(
     label: label(options),
     bindings: bindings(options),
     params: layoutParams,
+    splits,
     features: ['subgroups'],
     workgroups: sliceWorkgroups(queries),
     wgsl: /* wgsl */ `${linearIdWgsl}

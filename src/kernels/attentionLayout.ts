@@ -72,6 +72,15 @@ export function separateLayout(size: AttentionSize, scale: number): AttentionPar
   }
 }
 
+type Sizes = Readonly<Record<Exclude<AttentionParam, 'scale'>, number>>
+
+/** Elements to a batch: of q, k, v and their gradients; of out and dOut; of a number for every query. */
+export const perBatch = {
+  in: ({ inBatch }: Pick<Sizes, 'inBatch'>): number => inBatch,
+  out: ({ outBatch }: Pick<Sizes, 'outBatch'>): number => outBatch,
+  query: ({ heads, tokens }: Pick<Sizes, 'heads' | 'tokens'>): number => heads * tokens,
+} as const
+
 /**
  * What a workgroup works on, in units of vec4: `slice` (batch · heads + head), `first` (its first
  * query), and where q, k, v and out of the slice start. Needs `linearIdWgsl` and the builtins `id`, `count`.

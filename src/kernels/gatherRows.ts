@@ -30,8 +30,9 @@ ${mainWgsl(GROUP)} {
   let end = min(start + ${GROUP * EACH}u, params.columns * params.count);
   for (var i = start + thread; i < end; i += ${GROUP}u) {
     // An index past the end takes the last row: a read outside the buffer could give anything.
-    let row = min(index[i / params.columns], params.rows - 1u);
-    out[i] = x[row * params.columns + i % params.columns];
+    let m = i / params.columns;
+    let row = min(index[m], params.rows - 1u);
+    out[i] = x[row * params.columns + i - m * params.columns];
   }
 }
 `,

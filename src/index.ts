@@ -62,8 +62,11 @@ export {
 } from './train/assignments.ts'
 export { kmeans, type KmeansOptions, type KmeansResult } from './train/kmeans.ts'
 export { normalizeRows } from './train/featureStore.ts'
-export { adam } from './train/adam.ts'
-export { adamTable, cosineSchedule } from './train/schedule.ts'
+export { adam, adamW, type AdamState } from './train/adam.ts'
+export { sgd, type SgdOptions } from './train/sgd.ts'
+export { decayMatrices, parameterGroups } from './train/parameterGroups.ts'
+export type { ParameterGroup, ParameterGroups } from './train/parameterGroups.ts'
+export { adamTable, cosineSchedule, sgdTable, type AdamOptions } from './train/schedule.ts'
 export { scpStep, TrainingState, type TraceRow } from './train/scpStep.ts'
 export {
   adjustedRandIndex,

@@ -4,7 +4,6 @@ import {
   batchNormTrainBackwardKernel,
   batchNormTrainKernel,
 } from '../../src/kernels/batchNorm.ts'
-import { assignKernel } from '../../src/kernels/kmeans.ts'
 import { sampleBatchKernel } from '../../src/kernels/sampleBatch.ts'
 import { topKKernel } from '../../src/kernels/topK.ts'
 import {
@@ -21,6 +20,8 @@ import {
   sum,
   type LinearOptions,
 } from '../../src/index.node.ts'
+import { nearestCentre, nearestRows } from '../../src/runtime/ops/distance.ts'
+import { resizeImages } from '../../src/runtime/ops/image.ts'
 import type { Inputs } from './inputs.ts'
 
 /** One kernel at one shape. */
@@ -224,9 +225,10 @@ function adamCase(size: number): KernelCase {
       const [gradients, values] = [random([size]), random([size])]
       const [moments, squares] = [zeros([size]), zeros([size])]
       const [schedule, step] = [random([1, 4]), integers([1], 1)]
-      const tensors = { gradients, schedule, step, values, moments, squares }
       const rates = { beta2: 0.999, complement1: 0.1, complement2: 0.001, eps: 1e-8 }
-      return () => device.dispatch(adamKernel, tensors, { size, steps: 1, ...rates })
+      const state = { gradients, schedule, step, groups: schedule, values, moments, squares }
+      const sizes = { quads: size / 4, block: 1, steps: 1 }
+      return () => device.dispatch(adamKernel({ groups: false }), state, { ...sizes, ...rates })
     },
   }
 }
@@ -264,25 +266,50 @@ function topKCase(use: string, rows: number, columns: number, k: number): Kernel
   }
 }
 
-function assignCase(rows: number, restarts: number, k: number): KernelCase {
-  const wide = restarts * k
+function resizeCase(batch: number, from: readonly [number, number], to: number): KernelCase {
+  const [width, height] = from
   return {
-    kernel: 'kmeansAssign',
-    shape: `${rows}×${restarts}×${k}`,
+    kernel: 'resample',
+    shape: `${batch}×${width}×${height} to ${to}×${to}`,
+    use: 'pictures',
+    // Read, written and read between the passes, and written.
+    bytes: batch * 3 * (width * height + 2 * to * height + to * to),
+    prepare({ device }) {
+      const data = Uint8Array.from({ length: batch * height * width * 3 }, (_, i) => i * 7)
+      const x = device.tensor(data, [batch, height, width, 3])
+      return () => resizeImages(x, to, to)
+    },
+  }
+}
+
+function nearestCentreCase(
+  rows: number,
+  dimension: number,
+  restarts: number,
+  k: number,
+): KernelCase {
+  return {
+    kernel: 'nearestCentre',
+    shape: `${rows}×${dimension}, ${restarts}×${k}`,
     use: 'k-means step',
-    bytes: 2 * rows * wide * 4,
-    prepare({ device, random }) {
-      const [products, centreNorms, rowNorms] = [
-        random([rows, wide]),
-        random([wide]),
-        random([rows]),
-      ]
-      return () => {
-        const assignments = device.empty([rows, restarts], 'u32')
-        const [distances, oneHot] = [device.empty([rows, restarts]), device.empty([rows, wide])]
-        const tensors = { products, centreNorms, rowNorms, assignments, distances, oneHot }
-        device.dispatch(assignKernel, tensors, { rows, restarts, k })
-      }
+    // A subtraction beside a fused multiply and add.
+    flops: 3 * rows * dimension * restarts * k,
+    prepare({ random }) {
+      const [x, centres] = [random([rows, dimension]), random([restarts * k, dimension])]
+      return () => nearestCentre(x, centres, { restarts })
+    },
+  }
+}
+
+function nearestRowsCase(rows: number, width: number, dimension: number, k: number): KernelCase {
+  return {
+    kernel: 'nearestRows',
+    shape: `${k} of ${width}×${dimension} for ${rows}`,
+    use: 'neighbour search',
+    flops: 3 * rows * width * dimension,
+    prepare({ random }) {
+      const [x, y] = [random([rows, dimension]), random([width, dimension])]
+      return () => nearestRows(x, y, { k })
     },
   }
 }
@@ -390,7 +417,9 @@ export const furtherCases: readonly KernelCase[] = [
   product('neighbours', 'NT', 1024, IMAGES, WIDTH),
   product('k-means distances', 'NT', IMAGES, 20 * K, WIDTH),
   product('k-means sums', 'TN', 20 * K, WIDTH, IMAGES),
-  assignCase(IMAGES, 20, K),
+  resizeCase(8, [640, 480], 224),
+  nearestCentreCase(IMAGES, WIDTH, 20, K),
+  nearestRowsCase(1024, IMAGES, WIDTH, 10),
 ]
 
 function l2NormalizeCase(rows: number, columns: number): KernelCase {

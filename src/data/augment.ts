@@ -1,4 +1,5 @@
 import { randomUniform } from '../kernels/random.ts'
+import { gaussianWeights, reflectedPositions } from '../kernels/resampleTaps.ts'
 import {
   checkConfig,
   checkPixels,
@@ -128,28 +129,6 @@ function resizeWindows(
     (window) =>
       window && cropPixels(shared, window.x - x, window.y - y, window.width, window.height),
   )
-}
-
-/** `taps` weights of a Gaussian sampled at whole pixels around its centre; they add up to 1. */
-function gaussianWeights(sigma: number, taps: number): Float64Array {
-  const weights = Float64Array.from({ length: taps }, (_, i) => {
-    const distance = (i - (taps - 1) / 2) / sigma
-    return Math.exp(-0.5 * distance * distance)
-  })
-  const sum = weights.reduce((total, weight) => total + weight, 0)
-  return weights.map((weight) => weight / sum)
-}
-
-/**
- * Positions along an axis of `length` pixels, padded by `radius` on both sides: mirrored without
- * repeating the border pixel, back and forth where the padding is longer than the axis.
- */
-function reflectedPositions(length: number, radius: number): Int32Array {
-  const period = Math.max(2 * (length - 1), 1)
-  return Int32Array.from({ length: length + 2 * radius }, (_, i) => {
-    const position = (((i - radius) % period) + period) % period
-    return position < length ? position : period - position
-  })
 }
 
 /**

@@ -1,47 +1,75 @@
-import { defineKernel, mainWgsl, linearWorkgroups, read, readWrite } from './kernel.ts'
+import {
+  defineKernel,
+  kernelFamily,
+  linearWorkgroups,
+  mainWgsl,
+  read,
+  readWrite,
+  type Binding,
+} from './kernel.ts'
 
 const GROUP = 64
 
 /**
- * One Adam step (Kingma & Ba 2015) over all parameters of a model, laid out in one flat buffer.
+ * One step of Adam (Kingma & Ba 2015) or AdamW (Loshchilov & Hutter 2019) over all parameters of a
+ * model, laid out in one flat buffer.
  *
  * What depends on the step number comes from row `step[0]` of `schedule` [steps, 4], computed on the
  * host in f64: lr/(1 − β₁ᵗ), 1/√(1 − β₂ᵗ), lr, unused. WGSL's bounds for `pow` and `cos` are too wide.
+ *
+ * With `groups`, every `block` vec4s have a row of `groups` [blocks, 2]: a factor on the learning rate
+ * and a weight decay, decoupled from the gradient: w ← w − lr·factor·(decay·w + m̂/(√v̂ + ε)).
  */
-export const adamKernel = defineKernel({
-  label: 'adam',
-  bindings: {
-    gradients: read('f32'),
-    schedule: read('f32'),
-    step: read('u32'),
-    values: readWrite('f32'),
-    moments: readWrite('f32'),
-    squares: readWrite('f32'),
-  },
-  // The complements come from f64: 1 − 0.999 in f32 is off by 5e-5.
-  params: {
-    size: 'u32',
-    steps: 'u32',
-    beta2: 'f32',
-    complement1: 'f32',
-    complement2: 'f32',
-    eps: 'f32',
-  },
-  workgroups: ({ size }) => linearWorkgroups(size, GROUP),
-  wgsl: /* wgsl */ `
+export const adamKernel = kernelFamily(({ groups }: { readonly groups: boolean }) =>
+  defineKernel<AdamBinding, AdamParam>({
+    label: groups ? 'adamW' : 'adam',
+    bindings: {
+      gradients: read('vec4<f32>'),
+      schedule: read('f32'),
+      step: read('u32'),
+      ...(groups ? { groups: read('f32') } : {}),
+      values: readWrite('vec4<f32>'),
+      moments: readWrite('vec4<f32>'),
+      squares: readWrite('vec4<f32>'),
+    } as Record<AdamBinding, Binding>,
+    // The complements come from f64: 1 − 0.999 in f32 is off by 5e-5.
+    params: {
+      quads: 'u32',
+      block: 'u32',
+      steps: 'u32',
+      beta2: 'f32',
+      complement1: 'f32',
+      complement2: 'f32',
+      eps: 'f32',
+    },
+    workgroups: ({ quads }) => linearWorkgroups(quads, GROUP),
+    wgsl: /* wgsl */ `
 ${mainWgsl(GROUP)} {
   let i = linearWorkgroup(id, count) * ${GROUP}u + thread;
-  if (i >= params.size) { return; }
+  if (i >= params.quads) { return; }
   let row = min(step[0], params.steps - 1u) * 4u;
   let g = gradients[i];
   let m = moments[i] + (g - moments[i]) * params.complement1;
   let v = squares[i] * params.beta2 + g * g * params.complement2;
   moments[i] = m;
   squares[i] = v;
-  values[i] -= schedule[row] * (m / (sqrt(v) * schedule[row + 1u] + params.eps));
+  let direction = m / (sqrt(v) * schedule[row + 1u] + params.eps);
+  ${
+    groups
+      ? /* wgsl */ `
+  let group = i / params.block * 2u;
+  let w = values[i];
+  let decay = schedule[row + 2u] * groups[group + 1u];
+  values[i] = w - groups[group] * (decay * w + schedule[row] * direction);`
+      : 'values[i] -= schedule[row] * direction;'
+  }
 }
 `,
-})
+  }),
+)
+
+type AdamBinding = 'gradients' | 'schedule' | 'step' | 'groups' | 'values' | 'moments' | 'squares'
+type AdamParam = 'quads' | 'block' | 'steps' | 'beta2' | 'complement1' | 'complement2' | 'eps'
 
 /**
  * Ends a training step: row `step[0]` of `trace` [steps, 5] gets the four loss terms and the learning

@@ -1,4 +1,3 @@
-import { activationWgsl, type Activation } from './activations.ts'
 import {
   defineKernel,
   kernelFamily,
@@ -6,85 +5,166 @@ import {
   linearWorkgroups,
   read,
   readWrite,
+  type Kernel,
+  type ParameterType,
 } from './kernel.ts'
+import { range } from './template.ts'
+
+/**
+ * Elementwise kernels over vec4s, any number of elements: the last vec4 is stored component by
+ * component, since what lies behind a tensor may be another's.
+ */
 
 const GROUP = 64
 
-/** `i` is this invocation's element; invocations past `params.size` do nothing. */
-const main = (body: string): string => /* wgsl */ `
+/** vec4s that a thread takes. Starting threads is what a software adapter spends its time on. */
+export type Each = 4 | 16
+export const eachThread = (software: boolean): Each => (software ? 16 : 4)
+
+/**
+ * How an input spreads over the output. `whole`: element for element. `row`: a whole number of vec4s
+ * that repeats, `<name>Period` vec4s long. `scalar`: one element for all. `strided<R>`: a stride for
+ * each of the R dimensions of the output, `<name>0` onward, 0 where it repeats; the sizes of the
+ * dimensions after the first are `d1` onward, the same for all strided inputs.
+ */
+export type Spread = 'whole' | 'row' | 'scalar' | Strided
+export type Strided = 'strided2' | 'strided3' | 'strided4' | 'strided5'
+
+/** Dimensions of a strided spread, 0 for the others. */
+const rankOf = (spread: Spread): number =>
+  spread.startsWith('strided') ? Number(spread.slice('strided'.length)) : 0
+
+interface MapOptions<B extends string, P extends string> {
+  readonly label: string
+  readonly inputs: Readonly<Record<B, Spread>>
+  /** Name of the output. Default `out`. */
+  readonly output?: string
+  /** Parameters that the expression reads. */
+  readonly params?: Readonly<Record<P, ParameterType>>
+  /** WGSL functions that the expression calls. */
+  readonly helpers?: string
+  /** The output's value by the inputs' values, each named as its input. */
+  readonly expression: string
+  readonly each: Each
+}
+
+/** Bindings: the inputs in their order, then the output. Params: `size`, spreads, then the own ones. */
+export function mapKernel<B extends string, P extends string = never>(
+  options: MapOptions<B, P>,
+): Kernel<string, string> {
+  const { label, inputs, output = 'out', params, helpers = '', expression, each } = options
+  const entries = Object.entries<Spread>(inputs)
+  const names = entries.map(([name]) => name)
+  const rank = Math.max(0, ...entries.map(([, spread]) => rankOf(spread)))
+  const dimensions = range(rank).slice(1)
+  const spreadParams = entries.flatMap(([name, spread]) => {
+    if (spread === 'row') return [`${name}Period`]
+    return range(rankOf(spread)).map((i) => `${name}${i}`)
+  })
+  const integers = ['size', ...dimensions.map((i) => `d${i}`), ...spreadParams]
+  const whole = entries.map(([name, spread]) => {
+    if (spread === 'whole') return `${name}[v]`
+    if (spread === 'row') return `${name}[v % params.${name}Period]`
+    if (spread === 'scalar') return `vec4f(${name}[0].x)`
+    const places = [0, 1, 2, 3].map((c) => `${name}[${name}Place(4u * v + ${c}u)]`)
+    return `vec4f(${places.join(', ')})`
+  })
+  const single = entries.map(([name, spread]) => {
+    if (spread === 'whole') return `${name}[v][c]`
+    if (spread === 'row') return `${name}[v % params.${name}Period][c]`
+    return spread === 'scalar' ? `${name}[0].x` : `${name}[${name}Place(4u * v + c)]`
+  })
+  const parameters = names.map((name) => `${name}: f32`).join(', ')
+  const vectors = names.map((name) => `${name}: vec4f`).join(', ')
+  const component = (c: string): string => `value(${names.map((n) => `${n}.${c}`).join(', ')})`
+  const places = entries.filter(([, spread]) => rankOf(spread)).map(([name]) => place(name, rank))
+  const share = GROUP * each
+  return defineKernel<string, string>({
+    label,
+    bindings: {
+      ...Object.fromEntries(
+        entries.map(([name, spread]) => [name, read(rankOf(spread) > 0 ? 'f32' : 'vec4<f32>')]),
+      ),
+      [output]: readWrite('vec4<f32>'),
+    },
+    params: { ...Object.fromEntries(integers.map((name) => [name, 'u32' as const])), ...params },
+    workgroups: ({ size }) => linearWorkgroups(size!, 4 * share),
+    wgsl: /* wgsl */ `${helpers}${places.join('')}
+fn value(${parameters}) -> f32 { return ${expression}; }
+fn values(${vectors}) -> vec4f {
+  return vec4f(${['x', 'y', 'z', 'w'].map(component).join(', ')});
+}
 ${mainWgsl(GROUP)} {
-  let i = linearWorkgroup(id, count) * ${GROUP}u + thread;
-  if (i >= params.size) { return; }
-  ${body}
+  let start = linearWorkgroup(id, count) * ${share}u;
+  let full = params.size / 4u;
+  let end = min(start + ${share}u, full);
+  for (var v = start + thread; v < end; v += ${GROUP}u) { ${output}[v] = values(${whole.join(', ')}); }
+  if (thread == 0u && start <= full && full < start + ${share}u) {
+    let v = full;
+    for (var c = 0u; c < params.size % 4u; c++) {
+      let y = value(${single.join(', ')});
+      switch c {
+        case 0u: { ${output}[v].x = y; }
+        case 1u: { ${output}[v].y = y; }
+        default: { ${output}[v].z = y; }
+      }
+    }
+  }
+}
+`,
+  })
+}
+
+/** The place of output element `i` in a strided input. */
+const place = (name: string, rank: number): string => /* wgsl */ `
+fn ${name}Place(i: u32) -> u32 {
+  var rest = i;
+  var at = 0u;
+  ${range(rank)
+    .slice(1)
+    .reverse()
+    .map((d) => `at += (rest % params.d${d}) * params.${name}${d}; rest /= params.d${d};`)
+    .join('\n  ')}
+  return at + rest * params.${name}0;
 }
 `
 
-const workgroups = ({ size }: { size: number }): ReturnType<typeof linearWorkgroups> =>
-  linearWorkgroups(size, GROUP)
+type Simple<B extends string, P extends string> = Kernel<B, P>
 
 /** out = value */
-export const fillKernel = defineKernel({
+export const fillKernel = mapKernel({
   label: 'fill',
-  bindings: { out: readWrite('f32') },
-  params: { size: 'u32', value: 'f32' },
-  workgroups,
-  wgsl: main('out[i] = params.value;'),
-})
+  inputs: {},
+  params: { value: 'f32' },
+  expression: 'params.value',
+  each: 4,
+}) as Simple<'out', 'size' | 'value'>
 
 /** out = scale · x */
-export const scaleKernel = defineKernel({
-  label: 'scale',
-  bindings: { x: read('f32'), out: readWrite('f32') },
-  params: { size: 'u32', scale: 'f32' },
-  workgroups,
-  wgsl: main('out[i] = params.scale * x[i];'),
-})
+export const scaleKernels = kernelFamily(
+  (each: Each) =>
+    mapKernel({
+      label: `scale.${each}`,
+      inputs: { x: 'whole' },
+      params: { scale: 'f32' },
+      expression: 'params.scale * x',
+      each,
+    }) as Simple<'x' | 'out', 'size' | 'scale'>,
+)
+export const scaleKernel = scaleKernels(4)
 
 /** out = factor[0] · x */
-export const scaleByKernel = defineKernel({
+export const scaleByKernel = mapKernel({
   label: 'scaleBy',
-  bindings: { x: read('f32'), factor: read('f32'), out: readWrite('f32') },
-  params: { size: 'u32' },
-  workgroups,
-  wgsl: main('out[i] = factor[0] * x[i];'),
-})
+  inputs: { x: 'whole', factor: 'scalar' },
+  expression: 'factor * x',
+  each: 4,
+}) as Simple<'x' | 'factor' | 'out', 'size'>
 
-/** out = a + b, where b repeats every `period` elements (period = size: plain addition) */
-export const addKernel = defineKernel({
+/** out = a + b, of equal sizes */
+export const addKernel = mapKernel({
   label: 'add',
-  bindings: { a: read('f32'), b: read('f32'), out: readWrite('f32') },
-  params: { size: 'u32', period: 'u32' },
-  workgroups,
-  wgsl: main('out[i] = a[i] + b[i % params.period];'),
-})
-
-/** out = a · b */
-export const multiplyKernel = defineKernel({
-  label: 'multiply',
-  bindings: { a: read('f32'), b: read('f32'), out: readWrite('f32') },
-  params: { size: 'u32' },
-  workgroups,
-  wgsl: main('out[i] = a[i] * b[i];'),
-})
-
-/** out = activation(x) */
-export const activationKernel = kernelFamily((activation: Activation) =>
-  defineKernel({
-    label: `activation.${activation}`,
-    bindings: { x: read('f32'), out: readWrite('f32') },
-    params: { size: 'u32' },
-    workgroups,
-    wgsl: `${activationWgsl(activation)}${main('out[i] = activate(x[i]);')}`,
-  }),
-)
-
-/** dX = dOut · activation'(x) */
-export const activationBackwardKernel = kernelFamily((activation: Activation) =>
-  defineKernel({
-    label: `activationBackward.${activation}`,
-    bindings: { x: read('f32'), dOut: read('f32'), dX: readWrite('f32') },
-    params: { size: 'u32' },
-    workgroups,
-    wgsl: `${activationWgsl(activation)}${main('dX[i] = dOut[i] * activateGradient(x[i]);')}`,
-  }),
-)
+  inputs: { a: 'whole', b: 'whole' },
+  expression: 'a + b',
+  each: 4,
+}) as Simple<'a' | 'b' | 'out', 'size'>

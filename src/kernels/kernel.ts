@@ -8,7 +8,15 @@ export type Access = 'read' | 'readWrite'
 
 /** Element type of a bound array, as WGSL spells it. */
 export type ElementType =
-  'f32' | 'u32' | 'i32' | 'f16' | 'vec4<f32>' | 'vec2<u32>' | 'vec4<u32>' | 'vec4<f16>'
+  | 'f32'
+  | 'u32'
+  | 'i32'
+  | 'f16'
+  | 'atomic<u32>'
+  | 'vec4<f32>'
+  | 'vec2<u32>'
+  | 'vec4<u32>'
+  | 'vec4<f16>'
 
 export interface Binding {
   readonly access: Access

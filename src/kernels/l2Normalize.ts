@@ -1,51 +1,58 @@
 import { defineKernel, kernelFamily, read, readWrite } from './kernel.ts'
-import { eachInRow, rowKernelWgsl, rowWorkgroups, type Lanes } from './rows.ts'
-
-interface L2NormalizeOptions {
-  readonly lanes: Lanes
-}
+import {
+  eachInRow,
+  rowKernelWgsl,
+  rowSuffix,
+  rowType,
+  rowWorkgroups,
+  type RowOptions,
+} from './rows.ts'
 
 /** out = x / max(‖x‖, eps) for each row of x [rows, columns]; `norms` [rows] keeps ‖x‖. */
-export const l2NormalizeKernel = kernelFamily(({ lanes }: L2NormalizeOptions) =>
+export const l2NormalizeKernel = kernelFamily((options: RowOptions) =>
   defineKernel({
-    label: `l2Normalize.${lanes}`,
-    bindings: { x: read('f32'), out: readWrite('f32'), norms: readWrite('f32') },
+    label: `l2Normalize.${rowSuffix(options)}`,
+    bindings: {
+      x: read(rowType(options.vector)),
+      out: readWrite(rowType(options.vector)),
+      norms: readWrite('f32'),
+    },
     params: { rows: 'u32', columns: 'u32', eps: 'f32' },
-    workgroups: rowWorkgroups(lanes),
+    workgroups: rowWorkgroups(options.lanes),
     wgsl: rowKernelWgsl(
-      lanes,
+      options,
       /* wgsl */ `
-  var sum = 0.0;
-  ${eachInRow(lanes, 'sum += x[i] * x[i];')}
-  let norm = sqrt(sumOverRow(sum, lane));
+  var sum = Element();
+  ${eachInRow(options, 'sum += x[i] * x[i];')}
+  let norm = sqrt(sumOverRow(added(sum), lane));
   let divisor = max(norm, params.eps);
-  ${eachInRow(lanes, 'out[i] = x[i] / divisor;')}
+  ${eachInRow(options, 'out[i] = x[i] / divisor;')}
   if (lane == 0u) { norms[row] = norm; }`,
     ),
   }),
 )
 
 /** dX = (dOut − out · Σ dOut·out) / ‖x‖; a row with ‖x‖ < eps was only scaled: dX = dOut / eps. */
-export const l2NormalizeBackwardKernel = kernelFamily(({ lanes }: L2NormalizeOptions) =>
+export const l2NormalizeBackwardKernel = kernelFamily((options: RowOptions) =>
   defineKernel({
-    label: `l2Normalize.backward.${lanes}`,
+    label: `l2Normalize.backward.${rowSuffix(options)}`,
     bindings: {
-      out: read('f32'),
+      out: read(rowType(options.vector)),
       norms: read('f32'),
-      dOut: read('f32'),
-      dX: readWrite('f32'),
+      dOut: read(rowType(options.vector)),
+      dX: readWrite(rowType(options.vector)),
     },
     params: { rows: 'u32', columns: 'u32', eps: 'f32' },
-    workgroups: rowWorkgroups(lanes),
+    workgroups: rowWorkgroups(options.lanes),
     wgsl: rowKernelWgsl(
-      lanes,
+      options,
       /* wgsl */ `
   let norm = norms[row];
   let divisor = max(norm, params.eps);
-  var sum = 0.0;
-  ${eachInRow(lanes, 'sum += dOut[i] * out[i];')}
-  let dot = select(0.0, sumOverRow(sum, lane), norm >= params.eps);
-  ${eachInRow(lanes, 'dX[i] = (dOut[i] - out[i] * dot) / divisor;')}`,
+  var sum = Element();
+  ${eachInRow(options, 'sum += dOut[i] * out[i];')}
+  let dot = select(0.0, sumOverRow(added(sum), lane), norm >= params.eps);
+  ${eachInRow(options, 'dX[i] = (dOut[i] - out[i] * dot) / divisor;')}`,
     ),
   }),
 )

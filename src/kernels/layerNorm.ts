@@ -6,92 +6,141 @@ import {
   read,
   readWrite,
 } from './kernel.ts'
-import { eachInRow, rowKernelWgsl, rowWorkgroups, type Lanes } from './rows.ts'
+import {
+  eachInRow,
+  rowKernelWgsl,
+  rowSuffix,
+  rowType,
+  rowWorkgroups,
+  type RowOptions,
+} from './rows.ts'
 
-interface LayerNormOptions {
-  readonly lanes: Lanes
-}
+/**
+ * `shift + mean` is the row's mean and `squares` its Σ (x − mean)².
+ *
+ * The second pass takes the squares over x − shift, as E[x²] − mean² would cancel when the mean is
+ * large, and corrects by what is left of the mean ("corrected two-pass", Chan et al. 1983).
+ */
+const twoPasses = (options: RowOptions): string => /* wgsl */ `
+  var sum = Element();
+  ${eachInRow(options, 'sum += x[i];')}
+  let shift = sumOverRow(added(sum), lane) / size;
+  var rest = Element();
+  var rough = Element();
+  ${eachInRow(options, 'let d = x[i] - shift; rest += d; rough += d * d;')}
+  let mean = sumOverRow(added(rest), lane) / size;
+  let squares = max(sumOverRow(added(rough), lane) - mean * mean * size, 0.0);
+`
+
+/**
+ * The same while reading only once, which is what costs a thread with a row of its own: two passes
+ * over 16 elements in registers, joined to those before them by the pairwise update of Chan et al. All of
+ * it is taken from `shift`, a value near the mean, so that a large mean doesn't round the updates.
+ */
+const onePass = /* wgsl */ `
+  let shift = added(x[start]) * 0.25;
+  var mean = 0.0;
+  var squares = 0.0;
+  var seen = 0.0;
+  var c = 0u;
+  for (; c + 4u <= width; c += 4u) {
+    let i = start + c;
+    let p = x[i] - shift;
+    let q = x[i + 1u] - shift;
+    let r = x[i + 2u] - shift;
+    let s = x[i + 3u] - shift;
+    let own = added((p + q) + (r + s)) * 0.0625;
+    let dp = p - own;
+    let dq = q - own;
+    let dr = r - own;
+    let ds = s - own;
+    let step = own - mean;
+    let share = 16.0 / (seen + 16.0);
+    mean += step * share;
+    squares += added((dp * dp + dq * dq) + (dr * dr + ds * ds)) + step * step * seen * share;
+    seen += 16.0;
+  }
+  for (; c < width; c++) {
+    let p = x[start + c] - shift;
+    let own = added(p) * 0.25;
+    let dp = p - own;
+    let step = own - mean;
+    let share = 4.0 / (seen + 4.0);
+    mean += step * share;
+    squares += added(dp * dp) + step * step * seen * share;
+    seen += 4.0;
+  }
+`
 
 /**
  * out = (x − mean) · scale · weight + bias for each row of x [rows, columns], where
  * scale = 1/√(variance + eps); `statistics` [rows, 2] keeps mean and scale for the backward pass.
- *
- * The second pass takes the variance over x − mean, as E[x²] − mean² would cancel when the mean is
- * large, and corrects the mean by what is left of it ("corrected two-pass", Chan et al. 1983).
  */
-export const layerNormKernel = kernelFamily(({ lanes }: LayerNormOptions) =>
-  defineKernel({
-    label: `layerNorm.${lanes}`,
+export const layerNormKernel = kernelFamily((options: RowOptions) => {
+  const { lanes, vector } = options
+  const type = rowType(vector)
+  return defineKernel({
+    label: `layerNorm.${rowSuffix(options)}`,
     bindings: {
-      x: read('f32'),
-      weight: read('f32'),
-      bias: read('f32'),
-      out: readWrite('f32'),
+      x: read(type),
+      weight: read(type),
+      bias: read(type),
+      out: readWrite(type),
       statistics: readWrite('f32'),
     },
     params: { rows: 'u32', columns: 'u32', eps: 'f32' },
     workgroups: rowWorkgroups(lanes),
     wgsl: rowKernelWgsl(
-      lanes,
+      options,
       /* wgsl */ `
-  let size = f32(params.columns);
-  var sum = 0.0;
-  ${eachInRow(lanes, 'sum += x[i];')}
-  let roughMean = sumOverRow(sum, lane) / size;
-  var rest = 0.0;
-  var squares = 0.0;
-  ${eachInRow(lanes, 'let d = x[i] - roughMean; rest += d; squares += d * d;')}
-  let correction = sumOverRow(rest, lane) / size;
-  let variance = max(sumOverRow(squares, lane) / size - correction * correction, 0.0);
-  let mean = roughMean + correction;
-  let scale = 1.0 / sqrt(variance + params.eps);
-  ${eachInRow(lanes, 'let c = i - start; out[i] = (x[i] - mean) * scale * weight[c] + bias[c];')}
+  let size = f32(params.columns);${lanes === 1 && vector ? onePass : twoPasses(options)}
+  let scale = 1.0 / sqrt(squares / size + params.eps);
+  ${eachInRow(options, 'out[i] = ((x[i] - shift) - mean) * scale * weight[c] + bias[c];')}
   if (lane == 0u) {
-    statistics[2u * row] = mean;
+    statistics[2u * row] = shift + mean;
     statistics[2u * row + 1u] = scale;
   }`,
     ),
-  }),
-)
+  })
+})
 
 /**
  * dX = scale · (g − mean(g) − z · mean(g·z)) with g = dOut · weight and z = (x − mean) · scale, the
  * means taken over the row.
  */
-export const layerNormBackwardKernel = kernelFamily(({ lanes }: LayerNormOptions) =>
-  defineKernel({
-    label: `layerNorm.backward.${lanes}`,
+export const layerNormBackwardKernel = kernelFamily((options: RowOptions) => {
+  const { lanes, vector } = options
+  const type = rowType(vector)
+  return defineKernel({
+    label: `layerNorm.backward.${rowSuffix(options)}`,
     bindings: {
-      x: read('f32'),
-      weight: read('f32'),
+      x: read(type),
+      weight: read(type),
       statistics: read('f32'),
-      dOut: read('f32'),
-      dX: readWrite('f32'),
+      dOut: read(type),
+      dX: readWrite(type),
     },
     params: { rows: 'u32', columns: 'u32' },
     workgroups: rowWorkgroups(lanes),
     wgsl: rowKernelWgsl(
-      lanes,
+      options,
       /* wgsl */ `
   let size = f32(params.columns);
   let mean = statistics[2u * row];
   let scale = statistics[2u * row + 1u];
-  var sum = 0.0;
-  var dot = 0.0;
+  var sum = Element();
+  var dot = Element();
+  ${eachInRow(options, 'let g = dOut[i] * weight[c]; sum += g; dot += g * (x[i] - mean) * scale;')}
+  let meanG = sumOverRow(added(sum), lane) / size;
+  let meanGZ = sumOverRow(added(dot), lane) / size;
   ${eachInRow(
-    lanes,
-    'let g = dOut[i] * weight[i - start]; sum += g; dot += g * (x[i] - mean) * scale;',
-  )}
-  let meanG = sumOverRow(sum, lane) / size;
-  let meanGZ = sumOverRow(dot, lane) / size;
-  ${eachInRow(
-    lanes,
-    `let g = dOut[i] * weight[i - start];
+    options,
+    `let g = dOut[i] * weight[c];
     dX[i] = scale * (g - meanG - (x[i] - mean) * scale * meanGZ);`,
   )}`,
     ),
-  }),
-)
+  })
+})
 
 /**
  * dWeight [columns] = Σ over rows of dOut · (x − mean) · scale. A workgroup owns 8 columns; 8 threads

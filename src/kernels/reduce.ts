@@ -1,3 +1,4 @@
+import { mapKernel, type Each, type Spread } from './elementwise.ts'
 import {
   defineKernel,
   kernelFamily,
@@ -6,7 +7,14 @@ import {
   read,
   readWrite,
 } from './kernel.ts'
-import { eachInRow, rowKernelWgsl, rowWorkgroups, type Lanes } from './rows.ts'
+import {
+  eachInRow,
+  rowKernelWgsl,
+  rowSuffix,
+  rowType,
+  rowWorkgroups,
+  type RowOptions,
+} from './rows.ts'
 
 /** Threads of a workgroup that reduces together; part of the result's rounding, so fixed. */
 const GROUP = 64
@@ -43,18 +51,18 @@ ${mainWgsl(GROUP)} {
 })
 
 /** Sums over the columns of x [rows, columns] → out [rows], times `scale`. */
-export const sumColumnsKernel = kernelFamily(({ lanes }: { readonly lanes: Lanes }) =>
+export const sumColumnsKernel = kernelFamily((options: RowOptions) =>
   defineKernel({
-    label: `sumColumns.${lanes}`,
-    bindings: { x: read('f32'), out: readWrite('f32') },
+    label: `sumColumns.${rowSuffix(options)}`,
+    bindings: { x: read(rowType(options.vector)), out: readWrite('f32') },
     params: { rows: 'u32', columns: 'u32', scale: 'f32' },
-    workgroups: rowWorkgroups(lanes),
+    workgroups: rowWorkgroups(options.lanes),
     wgsl: rowKernelWgsl(
-      lanes,
+      options,
       /* wgsl */ `
-  var sum = 0.0;
-  ${eachInRow(lanes, 'sum += x[i];')}
-  let total = sumOverRow(sum, lane);
+  var sum = Element();
+  ${eachInRow(options, 'sum += x[i];')}
+  let total = sumOverRow(added(sum), lane);
   if (lane == 0u) { out[row] = total * params.scale; }`,
     ),
   }),
@@ -88,20 +96,15 @@ ${mainWgsl(GROUP)} {
 `,
 })
 
-/**
- * dX[i] = scale · dOut[(i / inner) mod period], the gradient of every sum: over all of x (period 1),
- * over columns (inner = columns, period = rows) or over rows (inner 1, period = columns).
- */
-export const sumBackwardKernel = defineKernel({
-  label: 'sum.backward',
-  bindings: { dOut: read('f32'), dX: readWrite('f32') },
-  params: { size: 'u32', inner: 'u32', period: 'u32', scale: 'f32' },
-  workgroups: ({ size }) => linearWorkgroups(size, GROUP),
-  wgsl: /* wgsl */ `
-${mainWgsl(GROUP)} {
-  let i = linearWorkgroup(id, count) * ${GROUP}u + thread;
-  if (i >= params.size) { return; }
-  dX[i] = params.scale * dOut[(i / params.inner) % params.period];
-}
-`,
-})
+/** dX = scale · dOut, spread over what was summed: the gradient of every sum. */
+export const sumBackwardKernel = kernelFamily(
+  ({ spread, each }: { readonly spread: Spread; readonly each: Each }) =>
+    mapKernel({
+      label: `sum.backward.${spread}.${each}`,
+      inputs: { dOut: spread },
+      output: 'dX',
+      params: { scale: 'f32' },
+      expression: 'params.scale * dOut',
+      each,
+    }),
+)

@@ -1,4 +1,4 @@
-import { mainWgsl, linearWorkgroups, type Workgroups } from './kernel.ts'
+import { mainWgsl, linearWorkgroups, type ElementType, type Workgroups } from './kernel.ts'
 
 /**
  * What kernels that reduce along rows share: x [rows, columns], a row to one thread or to a whole
@@ -11,6 +11,20 @@ const GROUP = 64
 /** Threads that share a row. */
 export type Lanes = 1 | typeof GROUP
 
+export interface RowOptions {
+  readonly lanes: Lanes
+  /** Whether rows are whole numbers of vec4s, and are read as such. */
+  readonly vector: boolean
+}
+
+/** `1.vec4` and the like, for labels. */
+export const rowSuffix = ({ lanes, vector }: RowOptions): string =>
+  `${lanes}${vector ? '.vec4' : ''}`
+
+/** Element type of the arrays that a row kernel walks. */
+export const rowType = (vector: boolean): ElementType & ('f32' | 'vec4<f32>') =>
+  vector ? 'vec4<f32>' : 'f32'
+
 /** Longest row that a single thread takes on a GPU. */
 const SHORT_ROW = 16
 /** The same on a software adapter; past it, one running sum would round too coarsely. */
@@ -18,10 +32,14 @@ const SHORT_ROW_SOFTWARE = 1024
 
 /**
  * Threads per row that suit an adapter. A software one runs a barrier as a switch between
- * coroutines, so that a reduction over a workgroup costs it ten to twenty times the row itself.
+ * coroutines, so that a reduction over a workgroup costs it ten to twenty times the row itself. A
+ * row of vec4s has four running sums.
  */
-export const rowLanes = (columns: number, software: boolean): Lanes =>
-  columns <= (software ? SHORT_ROW_SOFTWARE : SHORT_ROW) ? 1 : GROUP
+export function rowOptions(columns: number, software: boolean): RowOptions {
+  const vector = columns % 4 === 0
+  const longest = software ? SHORT_ROW_SOFTWARE * (vector ? 4 : 1) : SHORT_ROW
+  return { lanes: columns <= longest ? 1 : GROUP, vector }
+}
 
 /** Workgroups of {@link rowKernelWgsl}. */
 export const rowWorkgroups = (lanes: Lanes): ((params: { rows: number }) => Workgroups) => {
@@ -59,26 +77,41 @@ fn maxOverRow(value: f32, lane: u32) -> f32 {
 }
 `
 
+const vectors = /* wgsl */ `
+fn added(v: vec4f) -> f32 { return (v.x + v.y) + (v.z + v.w); }
+fn largestOf(v: vec4f) -> f32 { return max(max(v.x, v.y), max(v.z, v.w)); }
+`
+const scalars = /* wgsl */ `
+fn added(v: f32) -> f32 { return v; }
+fn largestOf(v: f32) -> f32 { return v; }
+`
+
 /**
  * A kernel over the rows of a matrix; `params` needs `rows` and `columns`. `body` runs once per
- * thread and sees `row`, `lane` (its number among the threads of the row), `start` (index of the
- * row's first element), and `end`; it visits its elements by {@link eachInRow} and combines with the
- * other threads of the row by `sumOverRow(value, lane)` and `maxOverRow(value, lane)`, which every
- * thread must reach and which give every thread the result.
+ * thread and sees `row`, `lane` (its number among the threads of the row), `width` (elements or vec4s
+ * of a row) and `start` (the index of its first one). It visits its part by {@link eachInRow},
+ * takes what a vec4 holds together by `added` and `largestOf`, and combines with the other threads
+ * of the row by `sumOverRow(value, lane)` and `maxOverRow(value, lane)`, which every thread must reach
+ * and which give every thread the result. `Element` is the type of an element.
  */
-export const rowKernelWgsl = (lanes: Lanes, body: string): string => /* wgsl */ `
-${lanes === 1 ? alone : together}
+export const rowKernelWgsl = ({ lanes, vector }: RowOptions, body: string): string => /* wgsl */ `
+alias Element = ${vector ? 'vec4f' : 'f32'};
+${vector ? vectors : scalars}${lanes === 1 ? alone : together}
 ${mainWgsl(GROUP)} {
   let group = linearWorkgroup(id, count);
   let row = ${lanes === 1 ? `group * ${GROUP}u + thread` : 'group'};
   let lane = ${lanes === 1 ? '0u' : 'thread'};
   if (row >= params.rows) { return; }
-  let start = row * params.columns;
-  let end = start + params.columns;
+  let width = params.columns${vector ? ' / 4u' : ''};
+  let start = row * width;
   ${body}
 }
 `
 
-/** WGSL loop over this thread's elements of its row: `i` is an index into the matrix. */
-export const eachInRow = (lanes: Lanes, body: string): string =>
-  `for (var i = start + lane; i < end; i += ${lanes}u) { ${body} }`
+/**
+ * WGSL loop over this thread's part of its row: `c` is a column, the same for all threads when each
+ * has a row of its own, so that a software adapter loads what depends on it alone only once; `i` is
+ * an index into the matrix.
+ */
+export const eachInRow = ({ lanes }: RowOptions, body: string): string =>
+  `for (var c = lane; c < width; c += ${lanes}u) { let i = start + c; ${body} }`

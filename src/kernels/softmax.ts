@@ -1,41 +1,82 @@
 import { defineKernel, kernelFamily, read, readWrite } from './kernel.ts'
-import { eachInRow, rowKernelWgsl, rowWorkgroups, type Lanes } from './rows.ts'
+import {
+  eachInRow,
+  rowKernelWgsl,
+  rowSuffix,
+  rowType,
+  rowWorkgroups,
+  type RowOptions,
+} from './rows.ts'
 
-export interface SoftmaxOptions {
+export interface SoftmaxOptions extends RowOptions {
   /** Whether the result is log(softmax(x)). */
   readonly log: boolean
-  readonly lanes: Lanes
 }
 
-const name = ({ log, lanes }: SoftmaxOptions): string =>
-  `${log ? 'logSoftmax' : 'softmax'}.${lanes}`
+const name = (options: SoftmaxOptions): string =>
+  `${options.log ? 'logSoftmax' : 'softmax'}.${rowSuffix(options)}`
+
+/** The lowest finite f32: a row of −∞, all of it masked, then sums to 0 and not to NaN. */
+const LOWEST = '-3.40282e38'
+
+/** `top` and `total`, the row's maximum and Σ exp(x − top), in two passes. */
+const twoPasses = (options: SoftmaxOptions): string => /* wgsl */ `
+  var largest = ${LOWEST};
+  ${eachInRow(options, 'largest = max(largest, largestOf(x[i]));')}
+  let top = maxOverRow(largest, lane);
+  var sum = Element();
+  ${eachInRow(options, 'sum += exp(x[i] - top);')}
+  let total = sumOverRow(added(sum), lane);
+`
+
+/**
+ * The same in one pass of a thread with a row of its own: four elements or vec4s at a time, the sum
+ * so far taken to the new maximum (Milakov and Gimelshein 2018). Reading is what costs there.
+ */
+const onePass = /* wgsl */ `
+  var top = ${LOWEST};
+  var total = 0.0;
+  var c = 0u;
+  for (; c + 4u <= width; c += 4u) {
+    let i = start + c;
+    let p = x[i];
+    let q = x[i + 1u];
+    let r = x[i + 2u];
+    let s = x[i + 3u];
+    let largest = max(top, largestOf(max(max(p, q), max(r, s))));
+    total = total * exp(top - largest)
+      + added((exp(p - largest) + exp(q - largest)) + (exp(r - largest) + exp(s - largest)));
+    top = largest;
+  }
+  for (; c < width; c++) {
+    let p = x[start + c];
+    let largest = max(top, largestOf(p));
+    total = total * exp(top - largest) + added(exp(p - largest));
+    top = largest;
+  }
+`
 
 /**
  * softmax or log-softmax of each row of x [rows, columns] → out, with the row's maximum taken off
- * first, so that no exponential overflows.
+ * first, so that no exponential overflows. A row of −∞ alone gives 0.
  */
 export const softmaxKernel = kernelFamily((options: SoftmaxOptions) => {
-  const { log, lanes } = options
-  const each = (body: string): string => eachInRow(lanes, body)
+  const { log, lanes, vector } = options
   return defineKernel({
     label: name(options),
-    bindings: { x: read('f32'), out: readWrite('f32') },
+    bindings: { x: read(rowType(vector)), out: readWrite(rowType(vector)) },
     params: { rows: 'u32', columns: 'u32' },
     workgroups: rowWorkgroups(lanes),
     wgsl: rowKernelWgsl(
-      lanes,
-      /* wgsl */ `
-  var largest = x[start];
-  ${each('largest = max(largest, x[i]);')}
-  let top = maxOverRow(largest, lane);
-  var sum = 0.0;
-  ${each('sum += exp(x[i] - top);')}
-  let total = sumOverRow(sum, lane);
+      options,
+      /* wgsl */ `${lanes === 1 ? onePass : twoPasses(options)}
+  let masked = total == 0.0;
   ${
     log
-      ? `let shift = log(total);
-  ${each('out[i] = (x[i] - top) - shift;')}`
-      : each('out[i] = exp(x[i] - top) / total;')
+      ? `let shift = select(log(total), 0.0, masked);
+  ${eachInRow(options, 'out[i] = (x[i] - top) - shift;')}`
+      : `let factor = select(1.0 / total, 0.0, masked);
+  ${eachInRow(options, 'out[i] = exp(x[i] - top) * factor;')}`
   }`,
     ),
   })
@@ -46,20 +87,23 @@ export const softmaxKernel = kernelFamily((options: SoftmaxOptions) => {
  * softmax: dX = out · (dOut − Σ dOut·out). log-softmax: dX = dOut − exp(out) · Σ dOut.
  */
 export const softmaxBackwardKernel = kernelFamily((options: SoftmaxOptions) => {
-  const { log, lanes } = options
-  const each = (body: string): string => eachInRow(lanes, body)
+  const { log, lanes, vector } = options
+  const type = rowType(vector)
   return defineKernel({
     label: `${name(options)}.backward`,
-    bindings: { out: read('f32'), dOut: read('f32'), dX: readWrite('f32') },
+    bindings: { out: read(type), dOut: read(type), dX: readWrite(type) },
     params: { rows: 'u32', columns: 'u32' },
     workgroups: rowWorkgroups(lanes),
     wgsl: rowKernelWgsl(
-      lanes,
+      options,
       /* wgsl */ `
-  var sum = 0.0;
-  ${each(log ? 'sum += dOut[i];' : 'sum += dOut[i] * out[i];')}
-  let total = sumOverRow(sum, lane);
-  ${each(log ? 'dX[i] = dOut[i] - exp(out[i]) * total;' : 'dX[i] = out[i] * (dOut[i] - total);')}`,
+  var sum = Element();
+  ${eachInRow(options, log ? 'sum += dOut[i];' : 'sum += dOut[i] * out[i];')}
+  let total = sumOverRow(added(sum), lane);
+  ${eachInRow(
+    options,
+    log ? 'dX[i] = dOut[i] - exp(out[i]) * total;' : 'dX[i] = out[i] * (dOut[i] - total);',
+  )}`,
     ),
   })
 })

@@ -1,6 +1,12 @@
 import { KeeplightError } from '../runtime/errors.ts'
 import { formatShape, sameShape, type Shape } from '../runtime/shape.ts'
-import type { SafetensorsFile } from './safetensors.ts'
+
+/** Where weights come from; a `SafetensorsFile` is one. */
+export interface Checkpoint {
+  readonly tensors: ReadonlyMap<string, { readonly shape: Shape }>
+  /** The values of a tensor as a new array. */
+  float32(name: string): Float32Array
+}
 
 export interface NormWeights {
   readonly weight: Float32Array
@@ -43,12 +49,12 @@ export interface ProjectionName {
 
 /** Copies a transformer's weights out of a checkpoint, checking every shape. */
 export class CheckpointReader {
-  readonly #file: SafetensorsFile
+  readonly #file: Checkpoint
   readonly #label: string
   readonly #prefix: string
 
   /** @param label the kind of checkpoint, for errors */
-  constructor(file: SafetensorsFile, label: string, prefix: string) {
+  constructor(file: Checkpoint, label: string, prefix: string) {
     this.#file = file
     this.#label = label
     this.#prefix = prefix

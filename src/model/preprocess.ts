@@ -1,3 +1,5 @@
+import { FRACTION_BITS, resampleTaps, roundTaps, type FixedTaps } from '../kernels/resampleTaps.ts'
+import { normalizationTable } from '../kernels/normalizeImages.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 
 /**
@@ -34,7 +36,6 @@ export interface Rectangle {
   readonly height: number
 }
 
-const FRACTION_BITS = 22
 const HALF = 1 << (FRACTION_BITS - 1)
 /** More bytes than this don't fit into one array everywhere. */
 const MAX_BYTES = 2 ** 31 - 1
@@ -62,54 +63,6 @@ export function checkPixels(pixels: Pixels): void {
   }
 }
 
-/** The bicubic kernel with a = -0.5 (Keys, 1981). */
-function bicubic(distance: number): number {
-  const a = -0.5
-  const x = Math.abs(distance)
-  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1
-  if (x < 2) return (((x - 5) * x + 8) * x - 4) * a
-  return 0
-}
-
-/** For each output position: the first input position and the fixed-point weights from there. */
-interface Taps {
-  readonly first: Int32Array
-  readonly count: Int32Array
-  /** `stride` weights for each output, of which `count` are used. */
-  readonly weights: Int32Array
-  readonly stride: number
-}
-
-/** Weights of the outputs `begin` to `end` (exclusive) of an axis resized from `input` to `output`. */
-function makeTaps(input: number, output: number, begin: number, end: number): Taps {
-  const scale = input / output
-  const stretch = Math.max(scale, 1)
-  const support = 2 * stretch
-  const inverse = 1 / stretch
-  const stride = Math.min(Math.ceil(support) * 2 + 1, input)
-  const first = new Int32Array(end - begin)
-  const count = new Int32Array(end - begin)
-  const weights = new Int32Array((end - begin) * stride)
-  const exact = new Float64Array(stride)
-  for (let i = 0; i < end - begin; i++) {
-    const centre = (begin + i + 0.5) * scale
-    const low = Math.max(Math.trunc(centre - support + 0.5), 0)
-    const taps = Math.min(Math.trunc(centre + support + 0.5), input) - low
-    let sum = 0
-    for (let t = 0; t < taps; t++) {
-      exact[t] = bicubic((t + low - centre + 0.5) * inverse)
-      sum += exact[t]
-    }
-    for (let t = 0; t < taps; t++) {
-      const weight = (sum === 0 ? exact[t] : exact[t] / sum) * (1 << FRACTION_BITS)
-      weights[i * stride + t] = Math.trunc(weight < 0 ? weight - 0.5 : weight + 0.5)
-    }
-    first[i] = low
-    count[i] = taps
-  }
-  return { first, count, weights, stride }
-}
-
 /**
  * One pixel of a pass: the weighted sum of the pixels `step` bytes apart from `from`, stored at `to`.
  * `| 0` lets the engine keep to 32-bit integers; the sums fit, as the weights add up to 1.
@@ -118,7 +71,7 @@ function mix(
   data: Uint8Array | Uint8ClampedArray,
   from: number,
   step: number,
-  taps: Taps,
+  taps: FixedTaps,
   output: number,
   result: Uint8ClampedArray,
   to: number,
@@ -143,7 +96,7 @@ function mix(
 }
 
 /** Horizontal pass: rows `top` to `bottom` (exclusive) of the input, the columns of `taps`. */
-function resampleColumns(pixels: Pixels, taps: Taps, top: number, bottom: number): Uint8Array {
+function resampleColumns(pixels: Pixels, taps: FixedTaps, top: number, bottom: number): Uint8Array {
   const { width, data } = pixels
   const columns = taps.first.length
   const result = new Uint8ClampedArray((bottom - top) * columns * 3)
@@ -157,7 +110,7 @@ function resampleColumns(pixels: Pixels, taps: Taps, top: number, bottom: number
 }
 
 /** Vertical pass over `columns` columns of pixels, of which row 0 is the picture's row `top`. */
-function resampleRows(data: Uint8Array, columns: number, taps: Taps, top: number): Uint8Array {
+function resampleRows(data: Uint8Array, columns: number, taps: FixedTaps, top: number): Uint8Array {
   const rows = taps.first.length
   const result = new Uint8ClampedArray(rows * columns * 3)
   let to = 0
@@ -191,7 +144,9 @@ export function resizeWindow(
   const right = window.x + window.width
   const bottom = window.y + window.height
   const rows =
-    height === pixels.height ? undefined : makeTaps(pixels.height, height, window.y, bottom)
+    height === pixels.height
+      ? undefined
+      : roundTaps(resampleTaps(pixels.height, height, window.y, bottom))
   // Rows of the input that the window's rows are made of.
   const last = window.height - 1
   const from = rows ? rows.first[0] : window.y
@@ -199,7 +154,12 @@ export function resizeWindow(
   const strip =
     width === pixels.width
       ? copyWindow(pixels, { x: window.x, y: from, width: window.width, height: to - from })
-      : resampleColumns(pixels, makeTaps(pixels.width, width, window.x, right), from, to)
+      : resampleColumns(
+          pixels,
+          roundTaps(resampleTaps(pixels.width, width, window.x, right)),
+          from,
+          to,
+        )
   const data = rows ? resampleRows(strip, window.width, rows, from) : strip
   return { width: window.width, height: window.height, data }
 }
@@ -316,15 +276,7 @@ export function normalizePixels(
     throw invalid(`${number} pictures should be normalised, the batch has ${images.length}.`)
   }
 
-  // Every step rounded to f32, as the Python libraries do it.
-  const { fround } = Math
-  const table = new Float32Array(3 * 256)
-  for (let channel = 0; channel < 3; channel++) {
-    for (let byte = 0; byte < 256; byte++) {
-      const centred = fround(fround(byte / 255) - fround(mean[channel]))
-      table[channel * 256 + byte] = centred / fround(std[channel])
-    }
-  }
+  const table = normalizationTable(mean, std)
   const result = new Float32Array(number * 3 * area)
   for (let b = 0; b < number; b++) {
     const image = images[b]

@@ -192,6 +192,7 @@ export class Device {
   /** Bits of 16-bit floats. */
   tensor(data: Uint16Array, shape: Shape): Tensor<'f16'>
   tensor(data: Int8Array, shape: Shape): Tensor<'i8'>
+  tensor(data: Uint8Array, shape: Shape): Tensor<'u8'>
   tensor(data: TensorArray, shape: Shape): Tensor
   tensor(data: TensorArray, shape: Shape): Tensor {
     const tensor = this.#allocate(shape, dtypeOf(data), 'tensor', this.recording)

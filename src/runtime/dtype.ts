@@ -1,10 +1,12 @@
 /**
  * Element types of tensors. `f16` values cross the host as their bits (see `model/half.ts`), since
- * not every engine has a Float16Array yet; `i8` holds quantised weights, four to a word.
+ * not every engine has a Float16Array yet; `i8` holds quantised weights and `u8` the
+ * bytes of pictures, four to a word, lowest bits first.
  */
-export type Dtype = 'f32' | 'f16' | 'u32' | 'i32' | 'i8'
+export type Dtype = 'f32' | 'f16' | 'u32' | 'i32' | 'i8' | 'u8'
 
-export type TensorArray = Float32Array | Uint32Array | Int32Array | Uint16Array | Int8Array
+export type TensorArray =
+  Float32Array | Uint32Array | Int32Array | Uint16Array | Int8Array | Uint8Array
 
 /** Host array of a dtype. */
 export type ArrayOf<D extends Dtype> = {
@@ -13,6 +15,7 @@ export type ArrayOf<D extends Dtype> = {
   u32: Uint32Array<ArrayBuffer>
   i32: Int32Array<ArrayBuffer>
   i8: Int8Array<ArrayBuffer>
+  u8: Uint8Array<ArrayBuffer>
 }[D]
 
 const arrays = {
@@ -21,6 +24,7 @@ const arrays = {
   u32: Uint32Array,
   i32: Int32Array,
   i8: Int8Array,
+  u8: Uint8Array,
 } as const
 
 export const bytesPerElement: Readonly<Record<Dtype, number>> = {
@@ -29,6 +33,7 @@ export const bytesPerElement: Readonly<Record<Dtype, number>> = {
   u32: 4,
   i32: 4,
   i8: 1,
+  u8: 1,
 }
 
 /** The dtype that an array uploads as. */

@@ -214,7 +214,7 @@ export function backward(loss: Tensor<'f32'>, leaves: readonly Tensor<'f32'>[]):
     if (before) {
       const sum = output(input)
       const size = sum.size
-      device.dispatch(addKernel, { a: before, b: flow, out: sum }, { size, period: size })
+      device.dispatch(addKernel, { a: before, b: flow, out: sum }, { size })
       before.dispose()
       flow.dispose()
       gradients.set(source, sum)

@@ -1,9 +1,9 @@
-import { randomUniform } from '../kernels/random.ts'
-import { assignKernel } from '../kernels/kmeans.ts'
+import { SEED_BLOCK } from '../kernels/kmeans.ts'
 import type { Device } from '../runtime/device.ts'
 import { KeeplightError } from '../runtime/errors.ts'
-import { matmul } from '../runtime/ops/matmul.ts'
-import { scope, type Tensor } from '../runtime/tensor.ts'
+import { nearestCentre } from '../runtime/ops/distance.ts'
+import { scope } from '../runtime/tensor.ts'
+import { seedCentres, type Chunk } from './kmeansSeeding.ts'
 
 export interface KmeansOptions {
   readonly device: Device
@@ -14,6 +14,8 @@ export interface KmeansOptions {
   readonly k: number
   /** Runs from different seeds; the one of lowest inertia is kept. Default 20. */
   readonly restarts?: number
+  /** [restarts·k, D]: centres to start from in place of drawn ones; `restarts` is 1 by default then. */
+  readonly initial?: Float32Array
   /** Most Lloyd iterations of a run. Default 300. */
   readonly iterations?: number
   readonly seed?: number
@@ -31,17 +33,45 @@ export interface KmeansResult {
   readonly iterations: number
 }
 
-/** Elements of the products that are held at once: 64 MiB. */
-const MAX_PRODUCTS = 2 ** 24
+/** Differences that one dispatch computes at most: a second or so on a CPU, milliseconds on a GPU. */
+const MAX_WORK = 2 ** 33
 
 /**
- * Lloyd's k-means with greedy k-means++ seeding (Arthur & Vassilvitskii 2007), all restarts together on the
- * GPU: distances and sums are matrix products. An empty cluster takes the row farthest from its centre.
+ * Lloyd's k-means with greedy k-means++ seeding (Arthur & Vassilvitskii 2007), all restarts together.
+ *
+ * The GPU seeds and assigns. Sums of clusters are kept on the host in f64 and follow the rows that
+ * changed their cluster, few after the first iterations. An empty cluster takes the row farthest from
+ * its centre.
  *
  * @param data [N, D]
  */
 export async function kmeans(data: Float32Array, options: KmeansOptions): Promise<KmeansResult> {
-  const { device, count, dimension, k, restarts = 20, iterations = 300, seed = 0, signal } = options
+  const { device, count, dimension, k, initial, iterations = 300, seed = 0, signal } = options
+  const { restarts = initial ? 1 : 20 } = options
+  check(data, options, restarts)
+  const chunks = upload(device, data, count, dimension, restarts * k)
+  try {
+    const centres =
+      initial?.slice() ?? (await seeded(device, data, chunks, options, restarts, seed))
+    const clusters = new Clusters(data, centres, { count, dimension, k, restarts })
+    let done = 0
+    while (clusters.active.length > 0 && done < iterations) {
+      if (signal?.aborted) throw new KeeplightError('aborted', 'kmeans: stopped')
+      await assign(device, chunks, clusters)
+      clusters.move()
+      done++
+    }
+    return { ...clusters.best(), iterations: done }
+  } finally {
+    chunks.forEach(({ x }) => x.dispose())
+  }
+}
+
+function check(
+  data: Float32Array,
+  { count, dimension, k, initial }: KmeansOptions,
+  restarts: number,
+): void {
   if (data.length !== count * dimension) {
     throw new KeeplightError(
       'validation',
@@ -54,203 +84,191 @@ export async function kmeans(data: Float32Array, options: KmeansOptions): Promis
       `kmeans: k is ${k}, expected 1 to ${count}, the number of rows`,
     )
   }
-  const rowNorms = squaredNorms(data, dimension)
-  const wide = restarts * k
-  const centres = new Float32Array(wide * dimension)
-  for (let run = 0; run < restarts; run++) {
-    const start = run * k * dimension
-    seedCentres(data, { count, dimension, k, seed, stream: run }, centres.subarray(start))
+  if (!Number.isInteger(restarts) || restarts < 1) {
+    throw new KeeplightError('usage', `kmeans: restarts is ${restarts}, expected 1 or more`)
   }
-  const most = Math.floor(device.limits.maxStorageBufferBindingSize / (dimension * 4))
-  const block = Math.max(1, Math.min(count, most, Math.floor(MAX_PRODUCTS / wide)))
-  const chunks = Array.from({ length: Math.ceil(count / block) }, (_, i) => {
-    const start = i * block
-    const rows = Math.min(block, count - start)
-    return {
-      start,
-      rows,
-      x: device.tensor(data.subarray(start * dimension, (start + rows) * dimension), [
-        rows,
-        dimension,
-      ]),
-      norms: device.tensor(rowNorms.subarray(start, start + rows), [rows]),
-    }
-  })
-
-  const assignments = new Uint32Array(count * restarts).fill(k)
-  const distances = new Float32Array(count * restarts)
-  let done = 0
-  for (let changed = true; changed && done < iterations; done++) {
-    if (signal?.aborted) throw new KeeplightError('aborted', 'kmeans: stopped')
-    const sums = new Float64Array(wide * dimension)
-    changed = false
-    const normsOfCentres = squaredNorms(centres, dimension)
-    for (const { start, rows, x, norms } of chunks) {
-      const part = scope(() => {
-        const targets = device.tensor(centres, [wide, dimension])
-        const products = matmul(x, targets, { transposeB: true })
-        const nearest = device.empty([rows, restarts], 'u32')
-        const distance = device.empty([rows, restarts])
-        const oneHot = device.empty([rows, wide])
-        device.dispatch(
-          assignKernel,
-          {
-            products,
-            centreNorms: device.tensor(normsOfCentres, [wide]),
-            rowNorms: norms,
-            assignments: nearest,
-            distances: distance,
-            oneHot,
-          },
-          { rows, restarts, k },
-        )
-        return { nearest, distance, sums: matmul(oneHot, x, { transposeA: true }) }
-      })
-      const [nearest, distance, partSums] = await readAll(part.nearest, part.distance, part.sums)
-      for (let i = 0; i < nearest.length; i++) {
-        if (assignments[start * restarts + i] !== nearest[i]) changed = true
-      }
-      assignments.set(nearest, start * restarts)
-      distances.set(distance, start * restarts)
-      for (let i = 0; i < sums.length; i++) sums[i]! += partSums[i]!
-    }
-    if (changed)
-      moveCentres(centres, sums, data, { assignments, distances, restarts, k, dimension })
-  }
-  chunks.forEach(({ x, norms }) => {
-    x.dispose()
-    norms.dispose()
-  })
-
-  const inertias = Array.from({ length: restarts }, (_, run) => {
-    let sum = 0
-    for (let row = 0; row < count; row++) sum += distances[row * restarts + run]!
-    return sum / count
-  })
-  const best = inertias.indexOf(Math.min(...inertias))
-  return {
-    assignments: Int32Array.from(
-      { length: count },
-      (_, row) => assignments[row * restarts + best]!,
-    ),
-    centres: centres.slice(best * k * dimension, (best + 1) * k * dimension),
-    inertia: inertias[best]!,
-    iterations: done,
+  if (initial && initial.length !== restarts * k * dimension) {
+    throw new KeeplightError(
+      'validation',
+      `kmeans: initial has ${initial.length} values, expected ${restarts}×${k}×${dimension}`,
+    )
   }
 }
 
-async function readAll(
-  nearest: Tensor<'u32'>,
-  distance: Tensor<'f32'>,
-  sums: Tensor<'f32'>,
-): Promise<[Uint32Array, Float32Array, Float32Array]> {
-  const values: [Uint32Array, Float32Array, Float32Array] = [
-    await nearest.read(),
-    await distance.read(),
-    await sums.read(),
-  ]
-  for (const tensor of [nearest, distance, sums]) tensor.dispose()
+/** The data in chunks that fit one binding, with their results, and that no dispatch takes too long over. */
+function upload(
+  device: Device,
+  data: Float32Array,
+  count: number,
+  dimension: number,
+  centres: number,
+): Chunk[] {
+  const widest = Math.max(dimension, centres)
+  const fitting = Math.floor(device.limits.maxStorageBufferBindingSize / (widest * 4))
+  const quick = Math.ceil(MAX_WORK / (centres * dimension))
+  const most = Math.max(1, Math.floor(Math.min(fitting, quick) / SEED_BLOCK)) * SEED_BLOCK
+  const chunks: Chunk[] = []
+  for (let start = 0; start < count; start += most) {
+    const rows = Math.min(most, count - start)
+    const part = data.subarray(start * dimension, (start + rows) * dimension)
+    chunks.push({ start, rows, x: device.tensor(part, [rows, dimension]) })
+  }
+  return chunks
+}
+
+async function seeded(
+  device: Device,
+  data: Float32Array,
+  chunks: readonly Chunk[],
+  { count, dimension, k }: KmeansOptions,
+  restarts: number,
+  seed: number,
+): Promise<Float32Array> {
+  const centres = seedCentres(device, data, chunks, { count, dimension, k, restarts, seed })
+  const values = await centres.read()
+  centres.dispose()
   return values
 }
 
-function squaredNorms(data: Float32Array, dimension: number): Float32Array {
-  return Float32Array.from({ length: data.length / dimension }, (_, row) => {
-    let sum = 0
-    for (let i = row * dimension; i < (row + 1) * dimension; i++) sum += data[i]! ** 2
-    return sum
+/** One assignment step of the runs that still change. */
+async function assign(device: Device, chunks: readonly Chunk[], clusters: Clusters): Promise<void> {
+  const { k, dimension } = clusters.sizes
+  const restarts = clusters.active.length
+  const found = scope(() => {
+    const centres = device.tensor(clusters.activeCentres(), [restarts * k, dimension])
+    return chunks.map(({ x }) => {
+      const nearest = nearestCentre(x, centres, { restarts })
+      device.flush()
+      return nearest
+    })
   })
+  for (const [i, { nearest, squared }] of found.entries()) {
+    clusters.assign(chunks[i]!.start, await nearest.read(), await squared.read())
+    nearest.dispose()
+    squared.dispose()
+  }
 }
 
-/**
- * Greedy k-means++, as scikit-learn's: each next centre is the best of 2 + ⌊ln k⌋ rows drawn with
- * probability in proportion to their squared distance, best meaning the smallest sum afterwards.
- */
-function seedCentres(
-  data: Float32Array,
-  {
-    count,
-    dimension,
-    k,
-    seed,
-    stream,
-  }: Record<'count' | 'dimension' | 'k' | 'seed' | 'stream', number>,
-  centres: Float32Array,
-): void {
-  let drawn = 0
-  const draw = (): number => randomUniform(seed, stream, drawn++)
-  /** Squared distances of all rows to the nearest centre, were `row` one more. */
-  const withCentre = (row: number, before: Float64Array | undefined): Float64Array => {
-    const distances = new Float64Array(count)
-    const centre = row * dimension
-    for (let i = 0; i < count; i++) {
-      const start = i * dimension
-      let distance = 0
-      for (let d = 0; d < dimension; d++) distance += (data[start + d]! - data[centre + d]!) ** 2
-      distances[i] = before ? Math.min(distance, before[i]!) : distance
-    }
-    return distances
+interface Sizes {
+  readonly count: number
+  readonly dimension: number
+  readonly k: number
+  readonly restarts: number
+}
+
+/** Centres of all restarts, with the sums and numbers of their rows. */
+class Clusters {
+  readonly sizes: Sizes
+  /** [restarts·k, D] */
+  readonly centres: Float32Array<ArrayBuffer>
+  /** Runs whose last step changed an assignment. */
+  active: readonly number[]
+  /** [N, restarts]: squared distances to the nearest centres. */
+  readonly #squared: Float32Array
+  readonly #data: Float32Array
+  /** [N, restarts]; k: in no cluster yet. */
+  readonly #assignments: Uint32Array
+  readonly #sums: Float64Array
+  readonly #members: Uint32Array
+  readonly #changed = new Set<number>()
+
+  constructor(data: Float32Array, centres: Float32Array, sizes: Sizes) {
+    const { count, k, restarts } = sizes
+    this.sizes = sizes
+    this.#data = data
+    this.centres = Float32Array.from(centres)
+    this.active = Array.from({ length: restarts }, (_, run) => run)
+    this.#squared = new Float32Array(count * restarts)
+    this.#assignments = new Uint32Array(count * restarts).fill(k)
+    this.#sums = new Float64Array(centres.length)
+    this.#members = new Uint32Array(restarts * k)
   }
-  let row = Math.floor(draw() * count)
-  let nearest = withCentre(row, undefined)
-  let total = nearest.reduce((sum, distance) => sum + distance, 0)
-  const trials = 2 + Math.floor(Math.log(k))
-  for (let c = 0; c < k; c++) {
-    centres.set(data.subarray(row * dimension, (row + 1) * dimension), c * dimension)
-    if (c === k - 1) return
-    let best = Infinity
-    const before = nearest
-    const beforeTotal = total
-    for (let trial = 0; trial < trials; trial++) {
-      let target = draw() * beforeTotal
-      let candidate = 0
-      while (candidate < count - 1 && (target -= before[candidate]!) > 0) candidate++
-      const distances = withCentre(candidate, before)
-      const sum = distances.reduce((all, distance) => all + distance, 0)
-      if (sum < best) {
-        best = sum
-        row = candidate
-        nearest = distances
-        total = sum
+
+  /** [active·k, D]: the centres of the runs that still change. */
+  activeCentres(): Float32Array {
+    const size = this.sizes.k * this.sizes.dimension
+    const centres = new Float32Array(this.active.length * size)
+    this.active.forEach((run, i) => {
+      centres.set(this.centres.subarray(run * size, (run + 1) * size), i * size)
+    })
+    return centres
+  }
+
+  /** Takes the clusters of the rows from `start` on in the runs that still change: [rows, active]. */
+  assign(start: number, nearest: Uint32Array, squared: Float32Array): void {
+    const { restarts, k } = this.sizes
+    const width = this.active.length
+    for (let i = 0; i < nearest.length; i++) {
+      const row = start + Math.floor(i / width)
+      const run = this.active[i % width]!
+      const item = row * restarts + run
+      this.#squared[item] = squared[i]!
+      const [before, after] = [this.#assignments[item]!, nearest[i]!]
+      if (before === after) continue
+      this.#changed.add(run)
+      this.#assignments[item] = after
+      if (before < k) this.#add(row, run * k + before, -1)
+      this.#add(row, run * k + after, 1)
+    }
+  }
+
+  #add(row: number, cluster: number, sign: 1 | -1): void {
+    const { dimension } = this.sizes
+    this.#members[cluster]! += sign
+    const [from, to] = [row * dimension, cluster * dimension]
+    for (let d = 0; d < dimension; d++) this.#sums[to + d]! += sign * this.#data[from + d]!
+  }
+
+  /**
+   * Ends a step: in runs that changed, every centre becomes the mean of its rows, an empty one the row
+   * that lies farthest from its own. The other runs are done.
+   */
+  move(): void {
+    const { dimension, k } = this.sizes
+    this.active = this.active.filter((run) => this.#changed.has(run))
+    this.#changed.clear()
+    for (const run of this.active) {
+      for (let c = run * k; c < (run + 1) * k; c++) {
+        const members = this.#members[c]!
+        const start = c * dimension
+        if (members > 0) {
+          for (let d = 0; d < dimension; d++) {
+            this.centres[start + d] = this.#sums[start + d]! / members
+          }
+        } else {
+          const row = this.#takeFarthest(run)
+          this.centres.set(this.#data.subarray(row * dimension, (row + 1) * dimension), start)
+        }
       }
     }
   }
-}
 
-/** Every centre becomes the mean of its rows; an empty one the row that lies farthest from its own. */
-function moveCentres(
-  centres: Float32Array,
-  sums: Float64Array,
-  data: Float32Array,
-  {
-    assignments,
-    distances,
-    restarts,
-    k,
-    dimension,
-  }: {
-    assignments: Uint32Array
-    distances: Float32Array
-    restarts: number
-    k: number
-    dimension: number
-  },
-): void {
-  const sizes = new Uint32Array(restarts * k)
-  assignments.forEach((cluster, i) => sizes[(i % restarts) * k + cluster]!++)
-  for (let c = 0; c < restarts * k; c++) {
-    const size = sizes[c]!
-    const start = c * dimension
-    if (size > 0) {
-      for (let d = 0; d < dimension; d++) centres[start + d] = sums[start + d]! / size
-      continue
-    }
-    const run = Math.floor(c / k)
+  #takeFarthest(run: number): number {
+    const { restarts } = this.sizes
     let farthest = run
-    for (let i = run; i < distances.length; i += restarts) {
-      if (distances[i]! > distances[farthest]!) farthest = i
+    for (let i = run; i < this.#squared.length; i += restarts) {
+      if (this.#squared[i]! > this.#squared[farthest]!) farthest = i
     }
-    distances[farthest] = 0
-    const row = Math.floor(farthest / restarts)
-    centres.set(data.subarray(row * dimension, (row + 1) * dimension), start)
+    this.#squared[farthest] = 0
+    return Math.floor(farthest / restarts)
+  }
+
+  /** The restart of lowest inertia. */
+  best(): Omit<KmeansResult, 'iterations'> {
+    const { count, dimension, k, restarts } = this.sizes
+    const inertias = Array.from({ length: restarts }, (_, run) => {
+      let sum = 0
+      for (let row = 0; row < count; row++) sum += this.#squared[row * restarts + run]!
+      return sum / count
+    })
+    const best = inertias.indexOf(Math.min(...inertias))
+    return {
+      assignments: Int32Array.from(
+        { length: count },
+        (_, row) => this.#assignments[row * restarts + best]!,
+      ),
+      centres: this.centres.slice(best * k * dimension, (best + 1) * k * dimension),
+      inertia: inertias[best]!,
+    }
   }
 }

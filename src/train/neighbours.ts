@@ -1,14 +1,15 @@
-import { topKKernel } from '../kernels/topK.ts'
 import type { Device } from '../runtime/device.ts'
-import { matmul } from '../runtime/ops/matmul.ts'
-import { scope } from '../runtime/tensor.ts'
+import { nearestRows } from '../runtime/ops/distance.ts'
+import type { Tensor } from '../runtime/tensor.ts'
 
-/** Similarities that are held at once: 64 MiB, well below the default binding limit. */
-const MAX_SIMILARITIES = 2 ** 24
+/** Differences that one dispatch computes: a second or so on a CPU, milliseconds on a GPU. */
+const WORK = 2 ** 33
+/** Rows of a dispatch at least: fewer leave a GPU idle. A multiple of 64 rows starts at an aligned byte. */
+const LEAST_ROWS = { software: 64, hardware: 1024 }
 
 /**
- * The nearest other rows of every row by dot product (cosine, when the rows are normalised), computed
- * on the GPU in blocks, without storing the N×N matrix.
+ * The nearest other rows of every row by Euclidean distance, which for normalised rows is the order of
+ * their cosines, computed on the GPU in blocks, without storing the N×N matrix.
  *
  * @param data [count, dimension]
  * @returns [count, neighbours] row numbers, nearest first, ties by number
@@ -18,53 +19,38 @@ export async function nearestNeighbours(
   data: Float32Array,
   { count, dimension, neighbours }: { count: number; dimension: number; neighbours: number },
 ): Promise<Uint32Array<ArrayBuffer>> {
-  const wanted = Math.min(neighbours + 1, count)
-  const most = Math.floor(device.limits.maxStorageBufferBindingSize / (dimension * 4))
-  const columns = Math.min(count, most, MAX_SIMILARITIES / 16)
-  const block = Math.max(1, Math.min(count, Math.floor(MAX_SIMILARITIES / columns)))
-  const nearest = new Uint32Array(count * neighbours)
-  for (let start = 0; start < count; start += block) {
-    const rows = Math.min(block, count - start)
-    const queries = device.tensor(data.subarray(start * dimension, (start + rows) * dimension), [
-      rows,
-      dimension,
-    ])
-    const found: Candidate[][] = Array.from({ length: rows }, () => [])
-    for (let first = 0; first < count; first += columns) {
-      const width = Math.min(columns, count - first)
-      const part = data.subarray(first * dimension, (first + width) * dimension)
-      const k = Math.min(wanted, width)
-      const { values, indices } = scope(() => {
-        const keys = device.tensor(part, [width, dimension])
-        const x = matmul(queries, keys, { transposeB: true })
-        const best = { values: device.empty([rows, k]), indices: device.empty([rows, k], 'u32') }
-        device.dispatch(topKKernel, { x, ...best }, { rows, columns: width, k })
-        return best
-      })
-      const [similarity, index] = [await values.read(), await indices.read()]
-      values.dispose()
-      indices.dispose()
-      for (let i = 0; i < rows * k; i++) {
-        found[Math.floor(i / k)]!.push({ similarity: similarity[i]!, index: first + index[i]! })
+  // A collection smaller than the wanted neighbourhood repeats what there is.
+  const k = Math.min(neighbours, count - 1)
+  const result = new Uint32Array(count * neighbours)
+  if (k === 0) return result
+  // Parts whose rows and whose results fit one binding.
+  const { maxStorageBufferBindingSize } = device.limits
+  const fitting = Math.floor(maxStorageBufferBindingSize / (Math.max(dimension, k) * 4))
+  const wide = Math.max(64, Math.floor(fitting / 64) * 64)
+  const parts: Tensor<'f32'>[] = []
+  for (let start = 0; start < count; start += wide) {
+    const rows = Math.min(wide, count - start)
+    const part = data.subarray(start * dimension, (start + rows) * dimension)
+    parts.push(device.tensor(part, [rows, dimension]))
+  }
+  const least = LEAST_ROWS[device.adapter.software ? 'software' : 'hardware']
+  const block = Math.max(least, Math.floor(WORK / (count * dimension) / 64) * 64)
+  for (const [i, part] of parts.entries()) {
+    const height = part.shape[0]!
+    for (let start = 0; start < height; start += block) {
+      const self = i * wide + start
+      const x = part.rows(start, Math.min(block, height - start))
+      const { nearest, squared } = nearestRows(x, parts, { k, self })
+      const found = await nearest.read()
+      for (const tensor of [x, nearest, squared]) tensor.dispose()
+      for (let at = 0; at < x.shape[0]! * neighbours; at++) {
+        const row = Math.floor(at / neighbours)
+        const index = found[row * k + ((at % neighbours) % k)]!
+        // A row that is not finite has no neighbours but itself.
+        result[self * neighbours + at] = index < count ? index : self + row
       }
     }
-    queries.dispose()
-    found.forEach((candidates, row) => {
-      const others = candidates.filter(({ index }) => index !== start + row).sort(nearestFirst)
-      // A collection smaller than the wanted neighbourhood repeats what there is.
-      for (let i = 0; i < neighbours; i++) {
-        nearest[(start + row) * neighbours + i] =
-          others[i % Math.max(others.length, 1)]?.index ?? row
-      }
-    })
   }
-  return nearest
+  parts.forEach((part) => part.dispose())
+  return result
 }
-
-interface Candidate {
-  readonly similarity: number
-  readonly index: number
-}
-
-const nearestFirst = (a: Candidate, b: Candidate): number =>
-  b.similarity - a.similarity || a.index - b.index

@@ -1,4 +1,4 @@
-/** What Adam needs at each step, as rows of [lr/(1 − β₁ᵗ), 1/√(1 − β₂ᵗ), lr, 0]; t starts at 1. */
+/** What an optimiser needs at each step; Adam's rows are [lr/(1 − β₁ᵗ), 1/√(1 − β₂ᵗ), lr, 0], t from 1. */
 export type ScheduleTable = Float32Array<ArrayBuffer>
 
 export interface AdamOptions {
@@ -32,5 +32,12 @@ export function adamTable(
     table[step * 4 + 1] = 1 / Math.sqrt(1 - beta2 ** (step + 1))
     table[step * 4 + 2] = rate
   }
+  return table
+}
+
+/** The table that the SGD kernel reads: rows of [0, 0, lr, 0], where Adam's has its learning rates. */
+export function sgdTable(learningRates: ArrayLike<number>): ScheduleTable {
+  const table = new Float32Array(learningRates.length * 4)
+  for (let step = 0; step < learningRates.length; step++) table[step * 4 + 2] = learningRates[step]!
   return table
 }

@@ -1,45 +1,73 @@
 import { describe, expect, it } from 'vitest'
 import { adamKernel, advanceKernel } from '../../src/kernels/adam.ts'
 import { adamTable, cosineSchedule } from '../../src/train/schedule.ts'
+import * as reference from '../reference/optimizers.ts'
 import { expectClose } from '../support/compare.ts'
 import { useDevice } from '../support/device.ts'
+import { framed } from '../support/framed.ts'
 import { randomArray } from '../support/random.ts'
+
+const OPTIONS = { beta1: 0.9, beta2: 0.999, eps: 1e-8 }
+const STEPS = 4
+/** vec4s that share a group. */
+const BLOCK = 3
 
 describe('adam', () => {
   const device = useDevice()
 
-  it.each([1, 63, 64, 65])('equals f64 loops over several steps: %i values', async (size) => {
-    const steps = 4
-    const rates = cosineSchedule(steps, 0.01)
+  async function check(quads: number, groups: boolean): Promise<void> {
+    const size = 4 * quads
+    const rates = cosineSchedule(STEPS, 0.01)
     const start = randomArray(size, 1)
+    const rows = Math.ceil(quads / BLOCK)
+    const table = randomArray(rows * 2, 2).map(Math.abs)
+    const values = framed(device(), 'f32', [size], start)
+    const moments = framed(device(), 'f32', [size], new Float32Array(size))
+    const squares = framed(device(), 'f32', [size], new Float32Array(size))
     const tensors = {
-      values: device().tensor(start, [size]),
-      moments: device().tensor(new Float32Array(size), [size]),
-      squares: device().tensor(new Float32Array(size), [size]),
-      schedule: device().tensor(adamTable(rates), [steps, 4]),
+      values: values.tensor,
+      moments: moments.tensor,
+      squares: squares.tensor,
+      schedule: device().tensor(adamTable(rates, OPTIONS), [STEPS, 4]),
       step: device().tensor(new Uint32Array([0, 0]), [2]),
+      groups: device().tensor(table, [rows, 2]),
     }
-    const values = Float64Array.from(start)
-    const m = new Float64Array(size)
-    const v = new Float64Array(size)
-    for (let t = 0; t < steps; t++) {
+    const expected = {
+      values: Float64Array.from(start),
+      moments: new Float64Array(size),
+      squares: new Float64Array(size),
+    }
+    const groupOf = (i: number): reference.Group => {
+      const row = Math.floor(i / 4 / BLOCK)
+      return groups ? { rate: table[2 * row]!, decay: table[2 * row + 1]! } : { rate: 1, decay: 0 }
+    }
+    for (let t = 0; t < STEPS; t++) {
       const gradient = randomArray(size, 10 + t)
       tensors.step.write(new Uint32Array([t, 0]))
       device().dispatch(
-        adamKernel,
+        adamKernel({ groups }),
         { ...tensors, gradients: device().tensor(gradient, [size]) },
-        { size, steps, beta2: 0.999, complement1: 0.1, complement2: 0.001, eps: 1e-8 },
+        {
+          quads,
+          block: BLOCK,
+          steps: STEPS,
+          beta2: 0.999,
+          complement1: 0.1,
+          complement2: 0.001,
+          eps: 1e-8,
+        },
       )
-      for (let i = 0; i < size; i++) {
-        m[i] = 0.9 * m[i]! + 0.1 * gradient[i]!
-        v[i] = 0.999 * v[i]! + 0.001 * gradient[i]! ** 2
-        const corrected = Math.sqrt(v[i]! / (1 - 0.999 ** (t + 1))) + 1e-8
-        values[i]! -= (rates[t]! * m[i]!) / (1 - 0.9 ** (t + 1)) / corrected
-      }
+      reference.adamW(expected, gradient, groupOf, { t: t + 1, lr: rates[t]!, ...OPTIONS })
     }
-    expectClose('values', await tensors.values.read(), values, 1e-5)
-    expectClose('moments', await tensors.moments.read(), m, 1e-5)
-    expectClose('squares', await tensors.squares.read(), v, 1e-5)
+    const name = `${size} values${groups ? ', groups' : ''}`
+    expectClose(`${name}: values`, await floats(values), expected.values, 1e-5)
+    expectClose(`${name}: moments`, await floats(moments), expected.moments, 1e-5)
+    expectClose(`${name}: squares`, await floats(squares), expected.squares, 1e-5)
+  }
+
+  it.each([1, 63, 64, 65])('equals f64 loops over several steps: %i vec4s', async (quads) => {
+    await check(quads, false)
+    await check(quads, true)
   })
 
   it('advance writes its own row of the trace and counts the step', async () => {
@@ -55,6 +83,9 @@ describe('adam', () => {
     expect([...(await tensors.trace.read())]).toEqual([...rest, 1, 2, 3, 4, 0.25, ...rest])
   })
 })
+
+const floats = async (frame: { read(): Promise<unknown> }): Promise<Float32Array> =>
+  (await frame.read()) as Float32Array
 
 describe('cosineSchedule', () => {
   it('starts at the initial rate, is half-way in the middle, and never reaches the final one', () => {

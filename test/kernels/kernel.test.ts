@@ -9,7 +9,7 @@ import {
   read,
   readWrite,
 } from '../../src/kernels/kernel.ts'
-import { rowLanes } from '../../src/kernels/rows.ts'
+import { rowOptions } from '../../src/kernels/rows.ts'
 
 const kernel = defineKernel({
   label: 'example',
@@ -75,13 +75,16 @@ describe('linearWorkgroups', () => {
   })
 })
 
-describe('rowLanes', () => {
+describe('rowOptions', () => {
   it.each([
     [16, false, 1],
     [17, false, 64],
-    [1024, true, 1],
+    [1023, true, 1],
     [1025, true, 64],
+    [4096, true, 1],
+    [4100, true, 64],
   ])('for %i columns, software %s: %i', (columns, software, lanes) => {
-    expect(rowLanes(columns, software)).toBe(lanes)
+    expect(rowOptions(columns, software).lanes).toBe(lanes)
+    expect(rowOptions(columns, software).vector).toBe(columns % 4 === 0)
   })
 })

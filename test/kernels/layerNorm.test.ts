@@ -32,7 +32,7 @@ describe('layerNorm', () => {
 
     const forward = await runKernel(
       device(),
-      layerNormKernel({ lanes }),
+      layerNormKernel({ lanes, vector: columns % 4 === 0 }),
       { x, weight, bias },
       { out: shape, statistics: [rows, 2] },
       { rows, columns, eps },
@@ -44,7 +44,7 @@ describe('layerNorm', () => {
     const saved = { data: Float32Array.from(statistics), shape: [rows, 2] }
     const backward = await runKernel(
       device(),
-      layerNormBackwardKernel({ lanes }),
+      layerNormBackwardKernel({ lanes, vector: columns % 4 === 0 }),
       { x, weight, statistics: saved, dOut },
       { dX: shape },
       { rows, columns },
@@ -89,7 +89,7 @@ describe('layerNorm', () => {
     for (const lanes of [1, 64] as const) {
       const { out } = await runKernel(
         device(),
-        layerNormKernel({ lanes }),
+        layerNormKernel({ lanes, vector: columns % 4 === 0 }),
         {
           x: { data: x, shape: [rows, columns] },
           weight: { data: ones, shape: [columns] },
@@ -111,7 +111,7 @@ describe('layerNorm', () => {
     for (const lanes of [1, 64] as const) {
       const { out } = await runKernel(
         device(),
-        layerNormKernel({ lanes }),
+        layerNormKernel({ lanes, vector: columns % 4 === 0 }),
         {
           x: { data: new Float32Array(columns).fill(1e4), shape: [1, columns] },
           weight: { data: randomArray(columns, 8), shape: [columns] },

@@ -1,63 +1,168 @@
 import { describe, expect, it } from 'vitest'
-import type { KernelVariant } from '../../src/kernels/kernel.ts'
-import { matmulKernel, type MatmulOptions } from '../../src/kernels/matmul.ts'
+import { matmulKernel, type MatmulOptions, type MatmulVariant } from '../../src/kernels/matmul.ts'
+import { matmulReduceKernel } from '../../src/kernels/matmulReduce.ts'
+import { floatToHalf, halfToFloat } from '../../src/model/half.ts'
+import { matmulChoice } from '../../src/runtime/ops/matmulChoice.ts'
+import { matmul as matmulOp } from '../../src/runtime/ops/matmul.ts'
 import { activations } from '../reference/activations.ts'
-import { matmul } from '../reference/matmul.ts'
+import { matmul, normalizedError } from '../reference/matmul.ts'
 import { expectClose } from '../support/compare.ts'
 import { useDevice } from '../support/device.ts'
-import { kernelVariants, runKernel } from '../support/kernels.ts'
+import { runKernel, type Operand } from '../support/kernels.ts'
 import { randomArray } from '../support/random.ts'
 
 const plain: MatmulOptions = {
   transposeA: false,
   transposeB: false,
+  a: 'f32',
+  b: 'f32',
+  out: 'f32',
+  nativeF16: false,
   bias: false,
   activation: 'none',
+  layerScale: false,
   residual: false,
-  variant: 'tile',
+  partial: false,
+  variant: 'tile32',
+}
+
+/** Rows and columns of a workgroup's block. */
+const BLOCKS: Readonly<Record<MatmulVariant, readonly [number, number]>> = {
+  tile128: [128, 64],
+  tile64: [64, 64],
+  tile32: [32, 32],
+  tile32x4: [32, 32],
+  tile16: [16, 64],
+  tile16x4: [16, 64],
+  rows8: [8, 16],
+  subgroup8: [16, 32],
+  subgroup8few: [8, 32],
+  subgroup4: [16, 16],
+  subgroup4few: [4, 16],
+}
+
+interface Problem {
+  readonly m: number
+  readonly n: number
+  readonly k: number
+  readonly batch?: number
+  readonly shared?: 'a' | 'b'
+  /** Length of a stretch of k, for partial sums. */
+  readonly depth?: number
+}
+
+/** Values as a kernel reads them: the array to upload, and the numbers it stands for. */
+function stored(
+  storage: 'f32' | 'f16' | 'i8',
+  size: number,
+  seed: number,
+): [Operand['data'], ArrayLike<number>] {
+  const values = randomArray(size, seed)
+  if (storage === 'f32') return [values, values]
+  if (storage === 'i8') {
+    const bytes = Int8Array.from(values, (x) => Math.round(x * 127))
+    return [bytes, bytes]
+  }
+  const halves = Uint16Array.from(values, floatToHalf)
+  return [halves, Float32Array.from(halves, halfToFloat)]
 }
 
 describe('matmul', () => {
   const device = useDevice()
-  const variants = (): KernelVariant[] => kernelVariants(device())
+  const lanes = (): MatmulVariant[] =>
+    device().kernelVariant === 'subgroup8'
+      ? ['subgroup8', 'subgroup8few']
+      : device().kernelVariant === 'subgroup4'
+        ? ['subgroup4', 'subgroup4few']
+        : []
+  const variants = (): MatmulVariant[] => [
+    ...(['tile128', 'tile64', 'tile32', 'tile32x4', 'tile16', 'tile16x4', 'rows8'] as const),
+    ...lanes(),
+  ]
+  /** One of each way of staging and of storing. */
+  const kinds = (): MatmulVariant[] => ['tile32', 'rows8', ...lanes().slice(0, 1)]
 
-  async function check(options: MatmulOptions, m: number, n: number, k: number): Promise<void> {
-    const { transposeA, transposeB } = options
-    const a = randomArray(m * k, 1)
-    const b = randomArray(k * n, 2)
-    const bias = randomArray(n, 3)
-    const residual = randomArray(m * n, 4)
-    const expected = matmul(a, b, { m, n, k }, { transposeA, transposeB }).map((sum, i) => {
-      const y = activations[options.activation](options.bias ? sum + bias[i % n]! : sum)
-      return options.residual ? y + residual[i]! : y
-    })
+  /** Runs a kernel and compares with f64 loops over the values that it was given. */
+  async function check(options: MatmulOptions, problem: Problem): Promise<void> {
+    const { m, n, k, batch = 1, shared, depth = k } = problem
+    const { transposeA, transposeB, partial } = options
+    const stretches = Math.ceil(k / depth)
+    const [batchA, batchB] = [shared === 'a' ? 1 : batch, shared === 'b' ? 1 : batch]
+    const [a, valuesA] = stored(options.a, batchA * m * k, 1)
+    const [b, valuesB] = stored(options.b, batchB * k * n, 2)
+    const scaled = options.b === 'i8'
+    const scales = randomArray(transposeB ? n : k, 3)
+    const [bias, layerScale] = [randomArray(n, 4), randomArray(n, 5)]
+    const residual = randomArray(batch * m * n, 6)
+    const expected: number[] = []
+    for (let slab = 0; slab < stretches * batch; slab++) {
+      const item = slab % batch
+      const start = Math.floor(slab / batch) * depth
+      const part = (i: number): boolean => i >= start && i < start + depth
+      const matrixA = Array.from(valuesA).slice(
+        ...(shared === 'a' ? [] : [item * m * k, (item + 1) * m * k]),
+      )
+      const matrixB = Array.from(valuesB).slice(
+        ...(shared === 'b' ? [] : [item * k * n, (item + 1) * k * n]),
+      )
+      const weights = matrixB.map((value, i) => {
+        const [inner, column] = transposeB ? [i % k, Math.floor(i / k)] : [Math.floor(i / n), i % n]
+        const scale = !scaled || (partial && transposeB) ? 1 : scales[transposeB ? column : inner]!
+        return part(inner) ? value * scale : 0
+      })
+      matmul(matrixA, weights, { m, n, k }, { transposeA, transposeB }).forEach((sum, i) => {
+        const column = i % n
+        const y = activations[options.activation](options.bias ? sum + bias[column]! : sum)
+        const z = options.layerScale ? y * layerScale[column]! : y
+        expected.push(options.residual ? z + residual[item * m * n + i]! : z)
+      })
+    }
     const { out } = await runKernel(
       device(),
       matmulKernel(options),
       {
-        a: { data: a, shape: transposeA ? [k, m] : [m, k] },
-        b: { data: b, shape: transposeB ? [n, k] : [k, n] },
+        a: { data: a, shape: [a.length] },
+        b: { data: b, shape: [b.length] },
+        scales: { data: scales, shape: [scales.length] },
         bias: { data: bias, shape: [n] },
-        residual: { data: residual, shape: [m, n] },
+        layerScale: { data: layerScale, shape: [n] },
+        residual: { data: residual, shape: [residual.length] },
       },
-      { out: [m, n] },
-      { m, n, k },
+      { out: [expected.length] },
+      {
+        m,
+        n,
+        k,
+        batch,
+        strideA: shared === 'a' ? 0 : m * k,
+        strideB: shared === 'b' ? 0 : k * n,
+        slabs: stretches * batch,
+        depth,
+      },
     )
-    expectClose(`${options.variant} ${m}×${n}×${k}`, out!, expected, 2e-6)
+    expectClose(`${matmulKernel(options).label} ${m}×${n}×${k}`, out!, expected, 2e-6)
   }
 
-  const sizes = [1, 15, 16, 17, 31, 32, 33, 63, 64, 65]
-
-  it.each(sizes)('equals f64 loops around the tile edge: m = %i', async (m) => {
-    for (const variant of variants()) await check({ ...plain, variant }, m, 33, 20)
+  it('equals f64 loops around the edges of every tile, and of every step of k', async () => {
+    for (const variant of variants()) {
+      const [rows, columns] = BLOCKS[variant]
+      const edges = (size: number): number[] => [1, size - 1, size, size + 1, 2 * size + 1]
+      for (const m of edges(rows)) await check({ ...plain, variant }, { m, n: columns + 3, k: 20 })
+      for (const n of edges(columns)) await check({ ...plain, variant }, { m: 5, n, k: 20 })
+      for (const k of [1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 129]) {
+        await check({ ...plain, variant }, { m: 9, n: 18, k })
+      }
+    }
   })
 
-  it.each(sizes)('equals f64 loops around the tile edge: n = %i', async (n) => {
-    for (const variant of variants()) await check({ ...plain, variant }, 33, n, 20)
-  })
-
-  it.each([1, 2, 15, 16, 17, 129])('equals f64 loops around the k step: k = %i', async (k) => {
-    for (const variant of variants()) await check({ ...plain, variant }, 20, 20, k)
+  it('multiplies every matrix of a batch, with operands of their own or shared', async () => {
+    for (const variant of variants()) {
+      const [rows, columns] = BLOCKS[variant]
+      const size = { m: rows + 1, n: columns + 1, k: 19 }
+      await check({ ...plain, variant }, { ...size, batch: 3 })
+      await check({ ...plain, variant }, { ...size, batch: 2, shared: 'a' })
+      await check({ ...plain, variant }, { ...size, batch: 2, shared: 'b' })
+    }
   })
 
   it.each([
@@ -65,25 +170,120 @@ describe('matmul', () => {
     [true, false],
     [true, true],
   ])('takes stored transposes: a %s, b %s', async (transposeA, transposeB) => {
-    for (const variant of variants()) {
-      await check({ ...plain, transposeA, transposeB, variant }, 65, 34, 50)
-      await check({ ...plain, transposeA, transposeB, variant }, 7, 130, 19)
+    for (const variant of kinds()) {
+      const options = { ...plain, transposeA, transposeB, variant }
+      await check(options, { m: 65, n: 34, k: 50 })
+      await check(options, { m: 7, n: 130, k: 19, batch: 2 })
     }
   })
 
   it.each(['none', 'relu', 'gelu', 'quickGelu', 'silu'] as const)(
-    'fuses bias, %s and residual',
+    'fuses bias, %s, layer scale and residual',
     async (activation) => {
-      for (const variant of variants()) {
-        await check({ ...plain, transposeB: true, bias: true, activation, variant }, 33, 65, 24)
-        await check({ ...plain, bias: true, activation, residual: true, variant }, 40, 20, 24)
-      }
+      const fused = { ...plain, bias: true, activation, layerScale: true, residual: true }
+      const problem = { m: 33, n: 65, k: 24, batch: 2 }
+      await check({ ...fused, variant: lanes()[0] ?? 'tile32' }, problem)
+      if (activation === 'gelu') await check(fused, problem)
     },
   )
 
+  it('fuses each part of the epilogue alone', async () => {
+    for (const part of ['bias', 'layerScale', 'residual']) {
+      const variant = lanes()[0] ?? 'tile32'
+      await check({ ...plain, [part]: true, variant }, { m: 17, n: 33, k: 24 })
+    }
+  })
+
+  /** Odd k: rows of B then start within a word. */
+  it.each(['f16', 'i8'] as const)('reads %s operands, over the edges of words too', async (b) => {
+    for (const nativeF16 of device().has('shader-f16') && b === 'f16' ? [false, true] : [false]) {
+      for (const variant of kinds()) {
+        const options = { ...plain, b, nativeF16, variant }
+        const nt = { ...options, transposeB: true, a: b === 'f16' ? 'f16' : 'f32' } as const
+        for (const k of [1, 31, 34, 37]) await check(nt, { m: 18, n: 35, k })
+        // The scales of an int8 weight belong to k here, and to the columns above.
+        if (b === 'i8') await check(options, { m: 9, n: 21, k: 33, batch: 2 })
+      }
+    }
+  })
+
+  it('writes the sums over each stretch of k, and adds them up with the epilogue', async () => {
+    for (const variant of kinds()) {
+      await check({ ...plain, partial: true, variant }, { m: 9, n: 37, k: 70, depth: 32 })
+    }
+    const [variant] = kinds()
+    const weight = { ...plain, transposeB: true, b: 'i8', partial: true, variant } as const
+    await check(weight, { m: 9, n: 37, k: 70, batch: 2, depth: 32 })
+
+    const [rows, n, slabs] = [7, 19, 5]
+    const size = rows * n
+    const arrays = [slabs * size, n, n, n, size].map((count, i) => randomArray(count, i))
+    const [partial, scales, bias, layerScale, residual] = arrays as [
+      Float32Array,
+      ...Float32Array[],
+    ] as Float32Array<ArrayBuffer>[]
+    const expected = Array.from({ length: size }, (_, i) => {
+      let sum = 0
+      for (let slab = 0; slab < slabs; slab++) sum += partial![slab * size + i]!
+      const y = activations.gelu(sum * scales![i % n]! + bias![i % n]!)
+      return y * layerScale![i % n]! + residual![i]!
+    })
+    const operand = (data: Float32Array<ArrayBuffer>): Operand => ({ data, shape: [data.length] })
+    const { out } = await runKernel(
+      device(),
+      matmulReduceKernel({
+        scales: true,
+        bias: true,
+        activation: 'gelu',
+        layerScale: true,
+        residual: true,
+        out: 'f32',
+      }),
+      {
+        partial: operand(partial!),
+        scales: operand(scales!),
+        bias: operand(bias!),
+        layerScale: operand(layerScale!),
+        residual: operand(residual!),
+      },
+      { out: [size] },
+      { size, n, slabs },
+    )
+    expectClose('matmulReduce', out!, expected, 2e-6)
+  })
+
+  it('gives the right product by every candidate that can be forced', async () => {
+    const shapes = [
+      { m: 33, n: 50, k: 512 },
+      { m: 1, n: 70, k: 129 },
+    ]
+    const seen = new Set<string>()
+    for (const { m, n, k } of shapes) {
+      const problem = { ...plain, m, n, k, batch: 1 }
+      const [a, b] = [randomArray(m * k, 1), randomArray(k * n, 2)]
+      const expected = matmul(a, b, { m, n, k })
+      const [left, right] = [device().tensor(a, [m, k]), device().tensor(b, [k, n])]
+      const candidates = matmulChoice.candidates(problem, device())
+      expect(candidates).toContain(matmulChoice.rule(problem, device()))
+      for (const name of candidates) {
+        seen.add(name.split('.')[0]!)
+        device().choices.set('matmul', matmulChoice.key(problem), name)
+        const out = matmulOp(left, right)
+        const error = normalizedError(await out.read(), expected)
+        expect(error, `${name} at ${m}×${n}×${k}`).toBeLessThan(1e-10)
+        out.dispose()
+      }
+      left.dispose()
+      right.dispose()
+    }
+    device().choices.clear()
+    expect([...seen].sort()).toEqual([...variants()].sort())
+  })
+
   it('spills workgroups into y past the limit of one dimension', () => {
-    const kernel = matmulKernel(plain)
-    const [x, y] = kernel.workgroups({ m: 64 * 70_000, n: 64, k: 1 })
+    const rest = { k: 1, batch: 1, strideA: 0, strideB: 0, slabs: 1, depth: 1 }
+    const kernel = matmulKernel({ ...plain, variant: 'tile64' })
+    const [x, y] = kernel.workgroups({ m: 64 * 70_000, n: 64, ...rest })
     expect(x).toBeLessThanOrEqual(65_535)
     expect(x * y).toBeGreaterThanOrEqual(70_000)
   })

@@ -20,26 +20,29 @@ describe('patchify', () => {
     [2, 3, 32, 16, 8],
   ])('cuts and puts together again: %i×%i×%i×%i by %i', async (...sizes) => {
     const [batch, channels, height, width, patch] = sizes
-    const params = { batch, channels, height, width, side: patch }
     const x = randomArray(batch * channels * height * width, 1)
     const imageShape = [batch, channels, height, width]
     const patchShape = [batch, (height / patch) * (width / patch), channels * patch * patch]
-    const { out } = await runKernel(
-      device(),
-      patchifyKernel,
-      { x: { data: x, shape: imageShape } },
-      { out: patchShape },
-      params,
-    )
     const expected = patchify(x, { batch, channels, height, width, patch })
-    expect([...out!]).toEqual([...expected])
-    const { dX } = await runKernel(
-      device(),
-      patchifyBackwardKernel,
-      { dOut: { data: out!, shape: patchShape } },
-      { dX: imageShape },
-      params,
-    )
-    expect([...dX!]).toEqual([...x])
+    const vector = patch % 4 === 0
+    for (const lines of patch === 1 ? [1] : [1, patch]) {
+      const params = { batch, channels, height, width, side: patch, lines }
+      const { out } = await runKernel(
+        device(),
+        patchifyKernel({ vector }),
+        { x: { data: x, shape: imageShape } },
+        { out: patchShape },
+        params,
+      )
+      expect([...out!]).toEqual([...expected])
+      const { dX } = await runKernel(
+        device(),
+        patchifyBackwardKernel({ vector }),
+        { dOut: { data: out!, shape: patchShape } },
+        { dX: imageShape },
+        params,
+      )
+      expect([...dX!]).toEqual([...x])
+    }
   })
 })

@@ -1,11 +1,11 @@
-import { describe, expect, it } from 'vitest'
+import { describe, it } from 'vitest'
 import {
   SUM_CHUNK,
-  sumBackwardKernel,
   sumChunksKernel,
   sumColumnsKernel,
   sumRowsKernel,
 } from '../../src/kernels/reduce.ts'
+import { SUM_SEGMENT, sumMiddleKernel } from '../../src/kernels/sumMiddle.ts'
 import { sum } from '../reference/reduce.ts'
 import { expectClose } from '../support/compare.ts'
 import { useDevice } from '../support/device.ts'
@@ -26,7 +26,7 @@ describe('sumRows and sumColumns', () => {
     expectClose(`sumRows ${rows}×${columns}`, down.out!, overRows, 2e-6)
     const overColumns = sum(data, columns, 'columns').map((total) => total * scale)
     for (const lanes of [1, 64] as const) {
-      const kernel = sumColumnsKernel({ lanes })
+      const kernel = sumColumnsKernel({ lanes, vector: columns % 4 === 0 })
       const across = await runKernel(device(), kernel, { x }, { out: [rows] }, params)
       expectClose(`sumColumns ${rows}×${columns}, ${lanes}`, across.out!, overColumns, 2e-6)
     }
@@ -65,28 +65,28 @@ describe('sumChunks', () => {
   )
 })
 
-describe('sum.backward', () => {
+describe('sumMiddle', () => {
   const device = useDevice()
 
-  it.each([1, 63, 64, 65])('repeats the gradient along what was summed: %i columns', async (n) => {
-    const [rows, size] = [3, 3 * n]
-    for (const [inner, period] of [
-      [size, 1],
-      [n, rows],
-      [1, n],
-    ] as const) {
-      const dOut = randomArray(period, 4)
-      const { dX } = await runKernel(
-        device(),
-        sumBackwardKernel,
-        { dOut: { data: dOut, shape: [period] } },
-        { dX: [rows, n] },
-        { size, inner, period, scale },
-      )
-      const expected = Array.from({ length: size }, (_, i) => {
-        return Math.fround(scale * dOut[Math.floor(i / inner) % period]!)
+  it.each([1, 3, 4, 5, 8])('equals f64 loops around a segment: inner %i', async (inner) => {
+    const outer = 3
+    for (const n of [1, 2, SUM_SEGMENT - 1, SUM_SEGMENT, SUM_SEGMENT + 1, 2 * SUM_SEGMENT + 5]) {
+      const data = randomArray(outer * n * inner, 5)
+      const segments = Math.ceil(n / SUM_SEGMENT)
+      const expected = new Float64Array(outer * segments * inner)
+      data.forEach((value, i) => {
+        const [column, row] = [i % inner, Math.floor(i / inner)]
+        const segment = Math.floor((row % n) / SUM_SEGMENT)
+        expected[(Math.floor(row / n) * segments + segment) * inner + column]! += value * scale
       })
-      expect([...dX!]).toEqual(expected)
+      const { out } = await runKernel(
+        device(),
+        sumMiddleKernel({ vector: inner % 4 === 0 }),
+        { x: { data, shape: [outer, n, inner] } },
+        { out: [outer, segments, inner] },
+        { outer, n, inner, scale },
+      )
+      expectClose(`${outer}×${n}×${inner}`, out!, expected, 2e-6)
     }
   })
 })

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest'
 import { topKKernel } from '../../src/kernels/topK.ts'
-import { nearestNeighbours } from '../../src/train/neighbours.ts'
 import { useDevice } from '../support/device.ts'
 import { randomArray } from '../support/random.ts'
 
@@ -34,34 +33,22 @@ describe('topK', () => {
   })
 })
 
-describe('nearestNeighbours', () => {
+describe('topK of odd values', () => {
   const device = useDevice()
 
-  it('equals a full search, without the row itself', async () => {
-    const [count, dimension, neighbours] = [70, 12, 5]
-    const data = randomArray(count * dimension, 4)
-    const dot = (i: number, j: number): number => {
-      let sum = 0
-      for (let d = 0; d < dimension; d++) sum += data[i * dimension + d]! * data[j * dimension + d]!
-      return sum
+  it('takes NaN for the largest, −∞ for a number, and names what a row lacks', async () => {
+    const [rows, columns, k] = [2, 4, 5]
+    const x = Float32Array.of(1, NaN, -Infinity, 3, 0, -0, Infinity, NaN)
+    const tensors = {
+      x: device().tensor(x, [rows, columns]),
+      values: device().empty([rows, k]),
+      indices: device().empty([rows, k], 'u32'),
     }
-    const expected = Array.from({ length: count }, (_, i) =>
-      Array.from({ length: count }, (_, j) => j)
-        .filter((j) => j !== i)
-        .sort((a, b) => dot(i, b) - dot(i, a))
-        .slice(0, neighbours),
-    )
-    const actual = await nearestNeighbours(device(), data, { count, dimension, neighbours })
-    expect([...actual]).toEqual(expected.flat())
-  })
-
-  it('repeats what there is when the collection is smaller than the neighbourhood', async () => {
-    const data = Float32Array.from([1, 0, 0.8, 0.6, 0, 1])
-    const actual = await nearestNeighbours(device(), data, {
-      count: 3,
-      dimension: 2,
-      neighbours: 4,
-    })
-    expect([...actual]).toEqual([1, 2, 1, 2, 0, 2, 0, 2, 1, 0, 1, 0])
+    device().dispatch(topKKernel, tensors, { rows, columns, k })
+    const none = 0xffffffff
+    expect([...(await tensors.indices.read())]).toEqual([1, 3, 0, 2, none, 3, 2, 0, 1, none])
+    const lowest = Math.fround(-3e38)
+    const values = [NaN, 3, 1, -Infinity, lowest, NaN, Infinity, 0, -0, lowest]
+    expect([...(await tensors.values.read())]).toEqual(values)
   })
 })

@@ -19,3 +19,14 @@ export function matmul(
   }
   return out
 }
+
+/** Σ(actual − expected)² / Σ expected²: the measure of the long list of shapes; NaN if any value is. */
+export function normalizedError(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  let error = 0
+  let scale = 0
+  for (let i = 0; i < expected.length; i++) {
+    error += (actual[i]! - expected[i]!) ** 2
+    scale += expected[i]! ** 2
+  }
+  return error / scale
+}

@@ -83,11 +83,11 @@ describe('a device', () => {
     const x = pair()
     const params = { size: 2, scale: 1 }
     expect(errorOf(() => device().dispatch(scaleKernel, { x } as never, params)).message).toBe(
-      'scale: binding out is missing',
+      'scale.4: binding out is missing',
     )
     const error = errorOf(() => device().dispatch(scaleKernel, { x, out: x }, params))
     expect(error.code).toBe('validation')
-    expect(error.message).toContain('scale: out f32[2] is written while x reads or writes')
+    expect(error.message).toContain('scale.4: out f32[2] is written while x reads or writes')
     const gone = pair()
     gone.dispose()
     expect(errorOf(() => device().dispatch(scaleKernel, { x, out: gone }, params)).code).toBe(

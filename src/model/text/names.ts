@@ -3,10 +3,10 @@ import {
   CheckpointReader,
   type BlockNames,
   type BlockWeights,
+  type Checkpoint,
   type NormWeights,
   type ProjectionName,
 } from '../checkpoint.ts'
-import type { SafetensorsFile } from '../safetensors.ts'
 
 /** Sizes of CLIP's text tower; all the rest is the same in every published model. */
 export interface TextConfig {
@@ -79,7 +79,7 @@ const schemes: readonly NamingScheme[] = [
  *
  * @throws KeeplightError `format` when the file has none, naming what is missing or of another shape
  */
-export function readText(file: SafetensorsFile): { config: TextConfig; weights: TextWeights } {
+export function readText(file: Checkpoint): { config: TextConfig; weights: TextWeights } {
   const scheme = schemes.find(({ tokens }) => file.tensors.has(tokens))
   if (!scheme) {
     const names = schemes.map(({ tokens, label }) => `${tokens} (${label})`).join(' or ')

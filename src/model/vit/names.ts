@@ -4,10 +4,10 @@ import {
   CheckpointReader,
   type BlockNames,
   type BlockWeights,
+  type Checkpoint,
   type NormWeights,
   type ProjectionName,
 } from '../checkpoint.ts'
-import type { SafetensorsFile } from '../safetensors.ts'
 import { familyDefaults, type Family, type VitConfig } from './config.ts'
 
 /** Host copies of a ViT's weights in one layout, whatever the file called them. All f32, row-major. */
@@ -128,7 +128,7 @@ const PREFIXES = ['module.', 'backbone.', 'vit.']
  *
  * @throws KeeplightError `format` naming what is missing or of another shape
  */
-export function readVit(file: SafetensorsFile): {
+export function readVit(file: Checkpoint): {
   config: VitConfig
   weights: VitWeights
   scheme: string
@@ -178,7 +178,7 @@ export function readVit(file: SafetensorsFile): {
   return { config, weights, scheme: scheme.label }
 }
 
-function detect(file: SafetensorsFile): { scheme: NamingScheme; prefix: string } {
+function detect(file: Checkpoint): { scheme: NamingScheme; prefix: string } {
   const prefixes = ['', ...PREFIXES, 'module.backbone.']
   for (const scheme of schemes) {
     for (const prefix of prefixes) {

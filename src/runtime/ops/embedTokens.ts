@@ -1,9 +1,10 @@
-import { scaleKernel } from '../../kernels/elementwise.ts'
-import { embedTokensKernel, embedTokensPatchesBackwardKernel } from '../../kernels/embedTokens.ts'
+import { embedTokensKernel } from '../../kernels/embedTokens.ts'
 import { expect, expectShape } from '../shape.ts'
+import { stridedCopy } from '../stridedCopy.ts'
 import { apply, type Op } from '../tape.ts'
 import type { Tensor } from '../tensor.ts'
 import { sumRows } from './reduce.ts'
+import { scaled } from './scale.ts'
 
 interface Inputs extends Record<string, Tensor | undefined> {
   readonly patches: Tensor<'f32'>
@@ -21,8 +22,9 @@ const embedTokensOp: Op<Inputs, undefined, undefined> = {
     expectShape('embedTokens', 'classToken', classToken.shape, [dimension])
     expectShape('embedTokens', 'positions', positions.shape, [n + 1, dimension])
     const out = patches.device.empty([batch, n + 1, dimension])
+    const { software } = patches.device.adapter
     patches.device.dispatch(
-      embedTokensKernel,
+      embedTokensKernel({ lanes: software && batch >= 4 ? 1 : 64, vector: dimension % 4 === 0 }),
       { patches, classToken, positions, out },
       { batch, n, dimension },
     )
@@ -33,8 +35,11 @@ const embedTokensOp: Op<Inputs, undefined, undefined> = {
     const [batch, tokens, dimension] = dOut.shape as [number, number, number]
     const dPatches = wants('patches') ? output('patches') : null
     if (dPatches) {
-      const sizes = { batch, n: tokens - 1, dimension }
-      device.dispatch(embedTokensPatchesBackwardKernel, { dOut, dPatches }, sizes)
+      stridedCopy('embedTokens', 'read', dOut, dPatches, {
+        shape: [batch, (tokens - 1) * dimension],
+        strides: [tokens * dimension, 1],
+        offset: dimension,
+      })
     }
     if (!wants('positions') && !wants('classToken')) {
       return { patches: dPatches, classToken: null, positions: null }
@@ -46,8 +51,9 @@ const embedTokensOp: Op<Inputs, undefined, undefined> = {
     flat.dispose()
     const dClassToken = wants('classToken') ? output('classToken') : null
     if (dClassToken) {
-      const sizes = { size: dimension, scale: 1 }
-      device.dispatch(scaleKernel, { x: dPositions, out: dClassToken }, sizes)
+      const first = dPositions.rows(0, 1)
+      scaled(first, 1, dClassToken)
+      first.dispose()
     }
     if (!wants('positions')) dPositions.dispose()
     return {

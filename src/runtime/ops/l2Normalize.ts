@@ -12,16 +12,16 @@ interface Saved {
 const l2NormalizeOp: Op<{ x: Tensor<'f32'> }, { eps: number }, Saved> = {
   name: 'l2Normalize',
   forward({ x }, { eps }) {
-    const { rows, columns, lanes } = rowsOf(x)
+    const { rows, columns, options } = rowsOf(x)
     const out = x.device.empty(x.shape)
     const norms = x.device.empty([rows])
-    x.device.dispatch(l2NormalizeKernel({ lanes }), { x, out, norms }, { rows, columns, eps })
+    x.device.dispatch(l2NormalizeKernel(options), { x, out, norms }, { rows, columns, eps })
     return { out, saved: { out, norms } }
   },
   backward({ gradient: dOut, saved: { out, norms }, attributes: { eps }, output }) {
-    const { rows, columns, lanes } = rowsOf(out)
+    const { rows, columns, options } = rowsOf(out)
     const dX = output('x')
-    const kernel = l2NormalizeBackwardKernel({ lanes })
+    const kernel = l2NormalizeBackwardKernel(options)
     out.device.dispatch(kernel, { out, norms, dOut, dX }, { rows, columns, eps })
     return { x: dX }
   },

@@ -25,13 +25,13 @@ interface Saved {
 const layerNormOp: Op<Inputs, { eps: number }, Saved> = {
   name: 'layerNorm',
   forward({ x, weight, bias }, { eps }) {
-    const { rows, columns, lanes } = rowsOf(x)
+    const { rows, columns, options } = rowsOf(x)
     expectShape('layerNorm', 'weight', weight.shape, [columns])
     expectShape('layerNorm', 'bias', bias.shape, [columns])
     const out = x.device.empty(x.shape)
     const statistics = x.device.empty([rows, 2])
     x.device.dispatch(
-      layerNormKernel({ lanes }),
+      layerNormKernel(options),
       { x, weight, bias, out, statistics },
       { rows, columns, eps },
     )
@@ -39,11 +39,11 @@ const layerNormOp: Op<Inputs, { eps: number }, Saved> = {
   },
   backward({ gradient: dOut, saved: { x, weight, statistics }, wants, output }) {
     const { device } = x
-    const { rows, columns, lanes } = rowsOf(x)
+    const { rows, columns, options } = rowsOf(x)
     const dX = wants('x') ? output('x') : null
     const dWeight = wants('weight') ? output('weight') : null
     if (dX) {
-      const kernel = layerNormBackwardKernel({ lanes })
+      const kernel = layerNormBackwardKernel(options)
       device.dispatch(kernel, { x, weight, statistics, dOut, dX }, { rows, columns })
     }
     if (dWeight) {

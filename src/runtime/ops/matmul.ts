@@ -1,177 +1,133 @@
-import type { Activation } from '../../kernels/activations.ts'
-import { matmulKernel } from '../../kernels/matmul.ts'
-import { expect, expectShape, type Shape } from '../shape.ts'
-import { apply, needsGradient, type Op } from '../tape.ts'
+import { expect, formatShape, sameShape, sizeOf, type Shape } from '../shape.ts'
+import { apply, type Op } from '../tape.ts'
 import type { Tensor } from '../tensor.ts'
-import { activate, add } from './elementwise.ts'
-import { sumRows } from './reduce.ts'
+import {
+  expectFrozen,
+  matmulInto,
+  sumSlabs,
+  type FloatDtype,
+  type Layout,
+  type Sizes,
+} from './matmulInto.ts'
 
-interface Layout {
-  readonly transposeA: boolean
-  readonly transposeB: boolean
+export { linear, type LinearOptions } from './linear.ts'
+
+interface Operands extends Record<string, Tensor | undefined> {
+  readonly a: Tensor<FloatDtype>
+  readonly b: Tensor<FloatDtype>
 }
 
-interface Epilogue {
-  readonly bias?: Tensor | undefined
-  readonly activation?: Activation
-  readonly residual?: Tensor | undefined
-}
-
-/** Dispatches out = activate(op(a)·op(b) + bias) + residual into `out`, whose last dimension is n. */
-function multiplyInto(
-  out: Tensor<'f32'>,
-  a: Tensor,
-  b: Tensor,
-  layout: Layout,
-  inner: number,
-  { bias, activation = 'none', residual }: Epilogue = {},
-): Tensor<'f32'> {
-  const { device } = out
-  const n = out.shape.at(-1)!
-  const variant = device.kernelVariant
-  const kernel = matmulKernel({
-    ...layout,
-    bias: bias !== undefined,
-    activation,
-    residual: residual !== undefined,
-    variant,
-  })
-  // The kernel binds bias and residual only when its options say so.
-  const unused = out
-  device.dispatch(
-    kernel,
-    { a, b, bias: bias ?? unused, residual: residual ?? unused, out },
-    { m: out.size / n, n, k: inner },
-  )
-  return out
-}
-
-const matmulOp: Op<{ a: Tensor<'f32'>; b: Tensor<'f32'> }, Layout, { a: Tensor; b: Tensor }> = {
+const matmulOp: Op<Operands, Layout, Operands> = {
   name: 'matmul',
   forward({ a, b }, layout) {
-    const [m, k] = oriented('a', a.shape, layout.transposeA)
-    const [inner, n] = oriented('b', b.shape, layout.transposeB)
-    expect(k === inner, 'matmul', () => {
-      return `a ${a.toString()} has inner size ${k}, b ${b.toString()} has ${inner}; expected equal`
-    })
-    const out = multiplyInto(a.device.empty([m, n]), a, b, layout, k)
+    const sizes = sizesOf(a, b, layout)
+    const { m, n } = sizes
+    const batch = (a.shape.length >= b.shape.length ? a : b).shape.slice(0, -2)
+    const out = matmulInto(a.device.empty([...batch, m, n]), a, b, layout, flat(sizes, layout))
     return { out, saved: { a, b } }
   },
   // out = A·B: dA = dOut·Bᵀ, dB = Aᵀ·dOut, each transposed when the operand was.
-  backward({ gradient, saved: { a, b }, attributes: { transposeA, transposeB }, wants, output }) {
-    const [m, n] = gradient.shape as [number, number]
-    const nt = (transpose: boolean): Layout => ({ transposeA: transpose, transposeB: true })
+  backward({ gradient, saved: { a, b }, attributes: layout, wants, output }) {
+    const sizes = sizesOf(a, b, layout)
+    const { transposeA, transposeB } = layout
     return {
       a: !wants('a')
         ? null
         : transposeA
-          ? multiplyInto(output('a'), b, gradient, nt(transposeB), n)
-          : multiplyInto(
-              output('a'),
-              gradient,
-              b,
-              { transposeA: false, transposeB: !transposeB },
-              n,
-            ),
+          ? gradientOf('a', b, gradient, { transposeA: transposeB, transposeB: true })
+          : gradientOf('a', gradient, b, { transposeA: false, transposeB: !transposeB }),
       b: !wants('b')
         ? null
         : transposeB
-          ? multiplyInto(output('b'), gradient, a, { transposeA: true, transposeB: transposeA }, m)
-          : multiplyInto(
-              output('b'),
-              a,
-              gradient,
-              { transposeA: !transposeA, transposeB: false },
-              m,
-            ),
+          ? gradientOf('b', gradient, a, { transposeA: true, transposeB: transposeA })
+          : gradientOf('b', a, gradient, { transposeA: !transposeA, transposeB: false }),
+    }
+
+    /** left·right in the place of an operand's gradient, summed over the batch if that is shared. */
+    function gradientOf(
+      name: 'a' | 'b',
+      left: Tensor<FloatDtype>,
+      right: Tensor<FloatDtype>,
+      layout: Layout,
+    ): Tensor<'f32'> {
+      const out = output(name)
+      const { batch = 1, shared } = sizes
+      const [rows, columns] = out.shape.slice(-2) as [number, number]
+      const inner = name === 'a' ? sizes.n : sizes.m
+      if (shared !== name) {
+        const other = shared && (name === 'a' ? b : a)
+        const at = other === left ? 'a' : other === right ? 'b' : undefined
+        const product = { m: rows, n: columns, k: inner, batch, shared: at } as const
+        return matmulInto(out, left, right, layout, flat(product, layout))
+      }
+      // Where the batch can be a part of the inner dimension, the sum over it is the product's own.
+      if (layout.transposeA && !layout.transposeB) {
+        return matmulInto(out, left, right, layout, { m: rows, n: columns, k: batch * inner })
+      }
+      const slabs = out.device.empty([batch, rows, columns])
+      matmulInto(slabs, left, right, layout, { m: rows, n: columns, k: inner, batch })
+      sumSlabs(slabs, out)
+      slabs.dispose()
+      return out
     }
   },
+}
+
+/** One product of more rows in place of a batch whose matrices B is shared by. */
+function flat(sizes: Sizes, { transposeA }: Layout): Sizes {
+  const { m, n, k, batch = 1, shared } = sizes
+  return shared === 'b' && !transposeA ? { m: batch * m, n, k } : sizes
+}
+
+function sizesOf(a: Tensor, b: Tensor, { transposeA, transposeB }: Layout): Sizes {
+  const [m, k] = oriented('a', a.shape, transposeA)
+  const [inner, n] = oriented('b', b.shape, transposeB)
+  expect(k === inner, 'matmul', () => {
+    return `a ${a.toString()} has inner size ${k}, b ${b.toString()} has ${inner}; expected equal`
+  })
+  const [batchA, batchB] = [a.shape.slice(0, -2), b.shape.slice(0, -2)]
+  if (sameShape(batchA, batchB)) return { m, n, k, batch: sizeOf(batchA) }
+  expect(batchA.length === 0 || batchB.length === 0, 'matmul', () => {
+    return (
+      `a ${a.toString()} and b ${b.toString()} have the batches ${formatShape(batchA)} and ` +
+      `${formatShape(batchB)}; expected equal ones, or one operand of two dimensions for all`
+    )
+  })
+  const shared = batchA.length === 0 ? 'a' : 'b'
+  return { m, n, k, batch: sizeOf(shared === 'a' ? batchB : batchA), shared }
 }
 
 function oriented(name: string, shape: Shape, transposed: boolean): [number, number] {
-  expect(shape.length === 2, 'matmul', () => `${name} has ${shape.length} dimensions, expected 2`)
-  const [rows, columns] = shape as [number, number]
+  expect(shape.length >= 2, 'matmul', () => {
+    return `${name} has ${shape.length} dimensions, expected 2 or, with a batch, more`
+  })
+  const [rows, columns] = shape.slice(-2) as [number, number]
   return transposed ? [columns, rows] : [rows, columns]
 }
 
+/** Throws unless matmul can read this operand as numbers. */
+function expectFloats(name: string, tensor: Tensor): void {
+  expect(tensor.dtype === 'f32' || tensor.dtype === 'f16', 'matmul', () => {
+    return `${name} is ${tensor.toString()}, expected f32 or f16; int8 weights go through linear()`
+  })
+  expectFrozen('matmul', name, tensor)
+}
+
 /**
- * op(a)·op(b): [m, k]·[k, n] → [m, n], where `transposeA` and `transposeB` say that the operand is
- * stored the other way round.
+ * op(a)·op(b): [..., m, k]·[..., k, n] → [..., m, n], where `transposeA` and `transposeB` say that the
+ * operand's matrices are stored the other way round.
+ *
+ * The batch dimensions are equal, or one operand has none and all matrices share it. Operands may be
+ * f16; sums and the result are f32. Gradients flow into f32 operands.
+ *
+ * @throws KeeplightError `validation` when shapes or dtypes do not fit
  */
 export function matmul(
-  a: Tensor<'f32'>,
-  b: Tensor<'f32'>,
+  a: Tensor<FloatDtype>,
+  b: Tensor<FloatDtype>,
   { transposeA = false, transposeB = false }: Partial<Layout> = {},
 ): Tensor<'f32'> {
+  expectFloats('a', a)
+  expectFloats('b', b)
   return apply(matmulOp, { a, b }, { transposeA, transposeB })
-}
-
-interface LinearInputs extends Record<string, Tensor | undefined> {
-  readonly x: Tensor<'f32'>
-  readonly weight: Tensor<'f32'>
-  readonly bias: Tensor<'f32'> | undefined
-  readonly residual: Tensor<'f32'> | undefined
-}
-
-const linearOp: Op<LinearInputs, { activation: Activation }, { x: Tensor; weight: Tensor }> = {
-  name: 'linear',
-  forward({ x, weight, bias, residual }, { activation }) {
-    expect(weight.shape.length === 2 && x.shape.at(-1) === weight.shape[1], 'linear', () => {
-      return `x ${x.toString()} and weight ${weight.toString()}: expected x [..., in] and weight [out, in]`
-    })
-    const [features, inner] = weight.shape as [number, number]
-    const shape = [...x.shape.slice(0, -1), features]
-    if (bias) expectShape('linear', 'bias', bias.shape, [features])
-    if (residual) expectShape('linear', 'residual', residual.shape, shape)
-    const layout = { transposeA: false, transposeB: true }
-    const epilogue = { bias, activation, residual }
-    const out = multiplyInto(x.device.empty(shape), x, weight, layout, inner, epilogue)
-    return { out, saved: { x, weight } }
-  },
-  // out = x·Wᵀ + b: dx = dOut·W, dW = dOutᵀ·x, db = Σ rows of dOut.
-  backward({ gradient, saved: { x, weight }, wants, output }) {
-    const [features] = weight.shape as [number, number]
-    const rows = gradient.size / features
-    const nn = { transposeA: false, transposeB: false }
-    const tn = { transposeA: true, transposeB: false }
-    return {
-      x: wants('x') ? multiplyInto(output('x'), gradient, weight, nn, features) : null,
-      weight: wants('weight') ? multiplyInto(output('weight'), gradient, x, tn, rows) : null,
-      bias: wants('bias') ? sumRows(gradient, output('bias')) : null,
-      residual: wants('residual') ? gradient.view(gradient.shape) : null,
-    }
-  },
-}
-
-export interface LinearOptions {
-  readonly activation?: Activation
-  /** Added after the activation; of the output's shape. */
-  readonly residual?: Tensor<'f32'>
-}
-
-/**
- * activation(x·weightᵀ + bias) + residual in one dispatch; with a tape, the activation is an op of its own.
- *
- * @param x [..., in]
- * @param weight [out, in], as PyTorch stores it
- * @param bias [out]
- * @returns [..., out]
- */
-export function linear(
-  x: Tensor<'f32'>,
-  weight: Tensor<'f32'>,
-  bias?: Tensor<'f32'>,
-  { activation = 'none', residual }: LinearOptions = {},
-): Tensor<'f32'> {
-  if (activation === 'none' || !needsGradient(x, weight, bias, residual)) {
-    return apply(linearOp, { x, weight, bias, residual }, { activation })
-  }
-  // The gradient of an activation needs its input, which the fused kernel never stores.
-  const z = apply(linearOp, { x, weight, bias, residual: undefined }, { activation: 'none' })
-  const y = activate(z, activation)
-  z.dispose()
-  if (!residual) return y
-  const out = add(y, residual)
-  y.dispose()
-  return out
 }

@@ -11,15 +11,16 @@ interface Attributes {
 }
 
 /** Parameters of both kernels from the shape of the images. */
-function sizesOf(shape: Shape, patch: number) {
+function sizesOf(shape: Shape, patch: number, software: boolean) {
   const [batch, channels, height, width] = shape as [number, number, number, number]
-  return { batch, channels, height, width, side: patch }
+  return { batch, channels, height, width, side: patch, lines: software ? patch : 1 }
 }
 
 const patchifyOp: Op<{ x: Tensor<'f32'> }, Attributes, undefined> = {
   name: 'patchify',
   forward({ x }, { patch }) {
-    const { batch, channels, height, width } = sizesOf(x.shape, patch)
+    const sizes = sizesOf(x.shape, patch, x.device.adapter.software)
+    const { batch, channels, height, width } = sizes
     const divides = height % patch === 0 && width % patch === 0
     expect(x.shape.length === 4 && divides, 'patchify', () => {
       return (
@@ -29,12 +30,13 @@ const patchifyOp: Op<{ x: Tensor<'f32'> }, Attributes, undefined> = {
     })
     const n = (height / patch) * (width / patch)
     const out = x.device.empty([batch, n, channels * patch * patch])
-    x.device.dispatch(patchifyKernel, { x, out }, sizesOf(x.shape, patch))
+    x.device.dispatch(patchifyKernel({ vector: patch % 4 === 0 }), { x, out }, sizes)
     return { out, saved: undefined }
   },
   backward({ gradient: dOut, attributes: { patch, shape }, output }) {
     const dX = output('x')
-    dOut.device.dispatch(patchifyBackwardKernel, { dOut, dX }, sizesOf(shape, patch))
+    const sizes = sizesOf(shape, patch, dOut.device.adapter.software)
+    dOut.device.dispatch(patchifyBackwardKernel({ vector: patch % 4 === 0 }), { dOut, dX }, sizes)
     return { x: dX }
   },
 }

@@ -6,15 +6,15 @@ import type { Tensor } from '../tensor.ts'
 const softmaxOp: Op<{ x: Tensor<'f32'> }, { log: boolean }, { out: Tensor<'f32'> }> = {
   name: 'softmax',
   forward({ x }, { log }) {
-    const { rows, columns, lanes } = rowsOf(x)
+    const { rows, columns, options } = rowsOf(x)
     const out = x.device.empty(x.shape)
-    x.device.dispatch(softmaxKernel({ log, lanes }), { x, out }, { rows, columns })
+    x.device.dispatch(softmaxKernel({ log, ...options }), { x, out }, { rows, columns })
     return { out, saved: { out } }
   },
   backward({ gradient, saved: { out }, attributes: { log }, output }) {
-    const { rows, columns, lanes } = rowsOf(out)
+    const { rows, columns, options } = rowsOf(out)
     const dX = output('x')
-    const kernel = softmaxBackwardKernel({ log, lanes })
+    const kernel = softmaxBackwardKernel({ log, ...options })
     out.device.dispatch(kernel, { out, dOut: gradient, dX }, { rows, columns })
     return { x: dX }
   },

@@ -93,8 +93,11 @@ describe('elementwise ops', () => {
   })
 
   it('name operands of other shapes', () => {
-    const [a, b] = [device().empty([2, 3]), device().empty([3])]
-    expect(errorOf(() => add(a, b)).message).toBe('add: b has shape [3], expected [2, 3]')
-    expect(errorOf(() => multiply(a, b)).message).toBe('multiply: b has shape [3], expected [2, 3]')
+    const [a, b] = [device().empty([2, 3]), device().empty([2])]
+    const problem =
+      'a has shape [2, 3] and b [2], which do not broadcast: ' +
+      'aligned at the last dimension, two sizes must be equal or one of them 1'
+    expect(errorOf(() => add(a, b)).message).toBe(`add: ${problem}`)
+    expect(errorOf(() => multiply(a, b)).message).toBe(`multiply: ${problem}`)
   })
 })

@@ -1,0 +1,182 @@
+import {
+  defineKernel,
+  kernelFamily,
+  linearWorkgroups,
+  mainWgsl,
+  read,
+  readWrite,
+} from './kernel.ts'
+
+/**
+ * out[index[m]] += source[m] without float atomics: the source rows of every row of `out` are added
+ * in ascending order of m. Few of them are found by scanning the whole index; many are first sorted
+ * by row: counted, placed, and each row's list put in order, so that the places which the counters
+ * happened to give don't show.
+ */
+
+const GROUP = 64
+
+/** An index past the end names the last row: a write outside the buffer could land anywhere. */
+const rowOf = /* wgsl */ `
+fn rowOf(m: u32) -> u32 { return min(index[m], params.rows - 1u); }
+`
+
+interface ScatterAddOptions {
+  /** Whether the sum starts from `base` [rows, columns], not from 0. */
+  readonly base: boolean
+  /** Whether `columns` counts vec4s. */
+  readonly vector: boolean
+}
+
+const params = { rows: 'u32', columns: 'u32', count: 'u32' } as const
+const perElement = ({ rows, columns }: { rows: number; columns: number }) =>
+  linearWorkgroups(rows * columns, GROUP)
+
+const head = ({ base, vector }: ScatterAddOptions): string => /* wgsl */ `
+${mainWgsl(GROUP)} {
+  let i = linearWorkgroup(id, count) * ${GROUP}u + thread;
+  let row = i / params.columns;
+  let column = i % params.columns;
+  if (row >= params.rows) { return; }
+  var sum = ${base ? 'base[i]' : vector ? 'vec4f()' : '0.0'};
+`
+
+const bindings = ({ base, vector }: ScatterAddOptions) => {
+  const type = vector ? 'vec4<f32>' : 'f32'
+  return { source: read(type), ...(base ? { base: read(type) } : {}), out: readWrite(type) }
+}
+
+const suffix = ({ base, vector }: ScatterAddOptions): string =>
+  `${base ? '.base' : ''}${vector ? '.vec4' : ''}`
+
+/** Scans the whole index for every element: rows · columns · count reads of it. */
+export const scatterAddScanKernel = kernelFamily((options: ScatterAddOptions) =>
+  defineKernel<string, keyof typeof params>({
+    label: `scatterAdd.scan${suffix(options)}`,
+    bindings: { index: read('u32'), ...bindings(options) },
+    params,
+    workgroups: perElement,
+    wgsl: /* wgsl */ `${rowOf}${head(options)}
+  for (var m = 0u; m < params.count; m++) {
+    if (rowOf(m) == row) { sum += source[m * params.columns + column]; }
+  }
+  out[i] = sum;
+}
+`,
+  }),
+)
+
+/** Adds the rows that `order` lists from `starts[row]` up to `starts[row + 1]`. */
+export const scatterAddSortedKernel = kernelFamily((options: ScatterAddOptions) =>
+  defineKernel<string, 'rows' | 'columns'>({
+    label: `scatterAdd.sorted${suffix(options)}`,
+    bindings: { starts: read('u32'), order: read('u32'), ...bindings(options) },
+    params: { rows: 'u32', columns: 'u32' },
+    workgroups: perElement,
+    wgsl: /* wgsl */ `${head(options)}
+  let end = starts[row + 1u];
+  for (var j = starts[row]; j < end; j++) { sum += source[order[j] * params.columns + column]; }
+  out[i] = sum;
+}
+`,
+  }),
+)
+
+/** counts[n] += the times that `index` [count] names row n; counts start at 0. */
+export const countRowsKernel = defineKernel({
+  label: 'scatterAdd.count',
+  bindings: { index: read('u32'), counts: readWrite('atomic<u32>') },
+  params: { rows: 'u32', count: 'u32' },
+  workgroups: ({ count }) => linearWorkgroups(count, GROUP),
+  wgsl: /* wgsl */ `${rowOf}
+${mainWgsl(GROUP)} {
+  let m = linearWorkgroup(id, count) * ${GROUP}u + thread;
+  if (m < params.count) { atomicAdd(&counts[rowOf(m)], 1u); }
+}
+`,
+})
+
+/** starts [rows + 1]: sums of the counts before each row. One workgroup, a run of rows to a thread. */
+export const startsOfRowsKernel = defineKernel({
+  label: 'scatterAdd.starts',
+  bindings: { counts: read('u32'), starts: readWrite('u32') },
+  params: { rows: 'u32' },
+  workgroups: () => [1, 1, 1],
+  wgsl: /* wgsl */ `
+var<workgroup> totals: array<u32, ${GROUP}>;
+@compute @workgroup_size(${GROUP})
+fn main(@builtin(local_invocation_index) thread: u32) {
+  let run = (params.rows + ${GROUP - 1}u) / ${GROUP}u;
+  let first = min(thread * run, params.rows);
+  let end = min(first + run, params.rows);
+  var own = 0u;
+  for (var row = first; row < end; row++) { own += counts[row]; }
+  totals[thread] = own;
+  workgroupBarrier();
+  var sum = 0u;
+  for (var before = 0u; before < thread; before++) { sum += totals[before]; }
+  for (var row = first; row < end; row++) {
+    starts[row] = sum;
+    sum += counts[row];
+  }
+  if (thread == ${GROUP - 1}u) { starts[params.rows] = sum; }
+}
+`,
+})
+
+/** Puts every m among those of its row, in any order, and counts the counts down to 0. */
+export const placeRowsKernel = defineKernel({
+  label: 'scatterAdd.place',
+  bindings: {
+    index: read('u32'),
+    starts: read('u32'),
+    counts: readWrite('atomic<u32>'),
+    order: readWrite('u32'),
+  },
+  params: { rows: 'u32', count: 'u32' },
+  workgroups: ({ count }) => linearWorkgroups(count, GROUP),
+  wgsl: /* wgsl */ `${rowOf}
+${mainWgsl(GROUP)} {
+  let m = linearWorkgroup(id, count) * ${GROUP}u + thread;
+  if (m >= params.count) { return; }
+  let row = rowOf(m);
+  order[starts[row] + atomicSub(&counts[row], 1u) - 1u] = m;
+}
+`,
+})
+
+/** Sorts each row's part of `order` in place by heapsort, a row to a thread. */
+export const sortRowsKernel = defineKernel({
+  label: 'scatterAdd.sort',
+  bindings: { starts: read('u32'), order: readWrite('u32') },
+  params: { rows: 'u32' },
+  workgroups: ({ rows }) => linearWorkgroups(rows, GROUP),
+  wgsl: /* wgsl */ `
+fn siftDown(start: u32, top: u32, size: u32) {
+  let value = order[start + top];
+  var hole = top;
+  loop {
+    var child = 2u * hole + 1u;
+    if (child >= size) { break; }
+    if (child + 1u < size && order[start + child + 1u] > order[start + child]) { child++; }
+    if (order[start + child] <= value) { break; }
+    order[start + hole] = order[start + child];
+    hole = child;
+  }
+  order[start + hole] = value;
+}
+${mainWgsl(GROUP)} {
+  let row = linearWorkgroup(id, count) * ${GROUP}u + thread;
+  if (row >= params.rows) { return; }
+  let start = starts[row];
+  let size = starts[row + 1u] - start;
+  for (var i = size / 2u; i > 0u; i--) { siftDown(start, i - 1u, size); }
+  for (var left = size; left > 1u; left--) {
+    let largest = order[start];
+    order[start] = order[start + left - 1u];
+    order[start + left - 1u] = largest;
+    siftDown(start, 0u, left - 1u);
+  }
+}
+`,
+})

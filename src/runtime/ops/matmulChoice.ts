@@ -1,0 +1,122 @@
+import type { MatmulOptions, MatmulVariant } from '../../kernels/matmul.ts'
+import type { KernelChoice } from '../choice.ts'
+import type { Device } from '../device.ts'
+
+/** What the choice of a matmul kernel depends on. */
+export interface MatmulProblem extends Pick<
+  MatmulOptions,
+  'transposeA' | 'transposeB' | 'a' | 'b' | 'out'
+> {
+  readonly m: number
+  readonly n: number
+  readonly k: number
+  readonly batch: number
+}
+
+/** A kernel, and into how many stretches k is split over workgroups. */
+export interface MatmulPlan {
+  readonly variant: MatmulVariant
+  readonly splits: number
+}
+
+/** `tile32`, or `tile32.split4`: the names that {@link matmulChoice} gives to plans. */
+const nameOf = ({ variant, splits }: MatmulPlan): string =>
+  splits === 1 ? variant : `${variant}.split${splits}`
+
+export function planOf(name: string): MatmulPlan {
+  const [variant, splits] = name.split('.split')
+  return { variant: variant as MatmulVariant, splits: Number(splits ?? 1) }
+}
+
+/** Rows and columns of the output that one workgroup owns. */
+const BLOCKS: Readonly<Record<MatmulVariant, readonly [number, number]>> = {
+  tile128: [128, 64],
+  tile64: [64, 64],
+  tile32: [32, 32],
+  tile32x4: [32, 32],
+  tile16: [16, 64],
+  tile16x4: [16, 64],
+  rows8: [8, 16],
+  subgroup8: [16, 32],
+  subgroup8few: [8, 32],
+  subgroup4: [16, 16],
+  subgroup4few: [4, 16],
+}
+
+const TILES = ['tile128', 'tile64', 'tile32', 'tile32x4', 'tile16', 'tile16x4', 'rows8'] as const
+
+function workgroups(variant: MatmulVariant, { m, n, batch }: MatmulProblem): number {
+  const [rows, columns] = BLOCKS[variant]
+  return Math.ceil(m / rows) * Math.ceil(n / columns) * batch
+}
+
+/** Below this many workgroups of 256 threads, multiprocessors of a large GPU stand idle (an H100 has 132). */
+const BUSY = 128
+/** Workgroups so few that a second dispatch, which adds up stretches of k, costs less than it gains. */
+const IDLE = 48
+/** A stretch of k shorter than this is not worth its slab. */
+const MIN_DEPTH = 256
+
+/**
+ * GPUs: the largest tile that still makes enough workgroups; for fewer, small tiles whose threads share
+ * k; for very few and a long k, stretches of k in workgroups of their own.
+ */
+function hardwareRule(problem: MatmulProblem): MatmulPlan {
+  const { m, k } = problem
+  const variant = hardwareVariant(problem)
+  let splits = 1
+  const blocks = workgroups(variant, problem)
+  if (m > 8 && blocks < IDLE) {
+    while (blocks * splits < BUSY && k >= 2 * splits * MIN_DEPTH) splits *= 2
+  }
+  return { variant, splits }
+}
+
+function hardwareVariant(problem: MatmulProblem): MatmulVariant {
+  const { m, k } = problem
+  if (m <= 8) return 'rows8'
+  if (m > 64 && workgroups('tile128', problem) >= 4 * BUSY) return 'tile128'
+  if (m > 32 && workgroups('tile64', problem) >= BUSY) return 'tile64'
+  const few = m <= 16 ? 'tile16' : 'tile32'
+  return k >= 128 ? `${few}x4` : few
+}
+
+/** CPU rasterisers: one subgroup a workgroup; a kernel of fewer rows where most would be repeated. */
+function softwareRule({ m }: MatmulProblem, lanes: 4 | 8): MatmulPlan {
+  const variant = m <= lanes ? (`subgroup${lanes}few` as const) : (`subgroup${lanes}` as const)
+  return { variant, splits: 1 }
+}
+
+const lanesOf = ({ kernelVariant }: Device): 4 | 8 | undefined =>
+  kernelVariant === 'subgroup8' ? 8 : kernelVariant === 'subgroup4' ? 4 : undefined
+
+/** The next power of two: sizes that share what was tuned. */
+const coarse = (size: number): number => 2 ** Math.ceil(Math.log2(size))
+
+/** Which matmul kernel runs a problem, and whether k is split over workgroups. */
+export const matmulChoice: KernelChoice<MatmulProblem> = {
+  family: 'matmul',
+  key({ m, n, k, batch, transposeA, transposeB, a, b, out }) {
+    const layout = `${transposeA ? 'T' : 'N'}${transposeB ? 'T' : 'N'}`
+    return `${layout} ${a}×${b}→${out} ${[batch, m, n, k].map(coarse).join('×')}`
+  },
+  candidates(problem, device) {
+    const lanes = lanesOf(device)
+    const variants: MatmulVariant[] = [...TILES]
+    if (lanes) variants.push(`subgroup${lanes}`, `subgroup${lanes}few`)
+    const { m, n, batch, k } = problem
+    return variants.flatMap((variant) => {
+      // Splitting a grid that is large already only adds memory traffic; slabs must fit one binding.
+      const splits = [2, 4, 8, 16].filter((count) => {
+        const bytes = count * batch * m * n * 4
+        const small = workgroups(variant, problem) * count <= 8 * BUSY
+        return small && k >= 64 * count && bytes <= device.limits.maxStorageBufferBindingSize
+      })
+      return [1, ...splits].map((count) => nameOf({ variant, splits: count }))
+    })
+  },
+  rule(problem, device) {
+    const lanes = lanesOf(device)
+    return nameOf(lanes ? softwareRule(problem, lanes) : hardwareRule(problem))
+  },
+}

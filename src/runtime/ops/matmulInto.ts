@@ -1,0 +1,123 @@
+import type { Activation } from '../../kernels/activations.ts'
+import { matmulKernel } from '../../kernels/matmul.ts'
+import { matmulReduceKernel } from '../../kernels/matmulReduce.ts'
+import { expect } from '../shape.ts'
+import type { Tensor } from '../tensor.ts'
+import { matmulChoice, planOf } from './matmulChoice.ts'
+
+/** Element types that matmul reads as activations. */
+export type FloatDtype = 'f32' | 'f16'
+
+export interface Layout {
+  readonly transposeA: boolean
+  readonly transposeB: boolean
+}
+
+export interface Sizes {
+  readonly m: number
+  readonly n: number
+  readonly k: number
+  /** Matrices of the batch; default 1. */
+  readonly batch?: number
+  /** The operand that all matrices of the batch share. */
+  readonly shared?: 'a' | 'b' | undefined
+}
+
+export interface Epilogue {
+  /** [n or k]: of the rows of an int8 B. */
+  readonly scales?: Tensor | undefined
+  readonly bias?: Tensor | undefined
+  readonly activation?: Activation
+  readonly layerScale?: Tensor | undefined
+  /** Of the output's dtype. */
+  readonly residual?: Tensor | undefined
+}
+
+/**
+ * out = activate(op(a)·op(b) + bias) · layerScale + residual for each matrix of a batch, by the kernel
+ * that `matmulChoice` names, in one dispatch or, with split k, in two; outside the tape.
+ */
+export function matmulInto<D extends FloatDtype>(
+  out: Tensor<D>,
+  a: Tensor<FloatDtype>,
+  b: Tensor<FloatDtype | 'i8'>,
+  layout: Layout,
+  { m, n, k, batch = 1, shared }: Sizes,
+  { scales, bias, activation = 'none', layerScale, residual }: Epilogue = {},
+): Tensor<D> {
+  const { device } = out
+  const storage = { a: a.dtype, b: b.dtype, out: out.dtype }
+  const plan = planOf(device.choose(matmulChoice, { ...layout, ...storage, m, n, k, batch }))
+  // A multiple of every kernel's step, so that no step straddles two stretches.
+  const depth = plan.splits === 1 ? k : Math.ceil(k / plan.splits / 32) * 32
+  const stretches = Math.ceil(k / depth)
+  const epilogue = {
+    bias: bias !== undefined,
+    activation,
+    layerScale: layerScale !== undefined,
+    residual: residual !== undefined,
+  }
+  const nativeF16 = device.has('shader-f16')
+  const partial = stretches > 1
+  const { variant } = plan
+  const kernel = matmulKernel({ ...layout, ...storage, ...epilogue, nativeF16, partial, variant })
+  const params = {
+    m,
+    n,
+    k,
+    batch,
+    strideA: shared === 'a' ? 0 : m * k,
+    strideB: shared === 'b' ? 0 : k * n,
+    slabs: batch * stretches,
+    depth,
+  }
+  // A kernel binds only what its options ask for; the others stand in by `out`.
+  const optional = {
+    scales: scales ?? out,
+    bias: bias ?? out,
+    layerScale: layerScale ?? out,
+    residual: residual ?? out,
+  }
+  if (!partial) {
+    device.dispatch(kernel, { a, b, ...optional, out }, params)
+    return out
+  }
+  const sums = device.empty([stretches, out.size])
+  device.dispatch(kernel, { a, b, ...optional, out: sums }, params)
+  const scaled = scales !== undefined && layout.transposeB
+  const reduce = matmulReduceKernel({ ...epilogue, scales: scaled, out: out.dtype })
+  device.dispatch(
+    reduce,
+    { partial: sums, ...optional, out },
+    { size: out.size, n, slabs: stretches },
+  )
+  sums.dispose()
+  return out
+}
+
+/** Σ over the first dimension of x [slabs, ...out], in order, into `out`; outside the tape. */
+export function sumSlabs(x: Tensor<'f32'>, out: Tensor<'f32'>): Tensor<'f32'> {
+  const kernel = matmulReduceKernel({
+    scales: false,
+    bias: false,
+    activation: 'none',
+    layerScale: false,
+    residual: false,
+    out: 'f32',
+  })
+  const unused = { scales: out, bias: out, layerScale: out, residual: out }
+  const params = { size: out.size, n: out.size, slabs: x.size / out.size }
+  out.device.dispatch(kernel, { partial: x, ...unused, out }, params)
+  return out
+}
+
+/** Throws unless gradients may flow into this operand: only f32 tensors are trained. */
+export function expectFrozen(op: string, name: string, tensor: Tensor): void {
+  const trainable = tensor.requiresGrad || tensor.node !== undefined
+  expect(tensor.dtype === 'f32' || !trainable, op, () => {
+    return (
+      `${name} ${tensor.toString()} requires a gradient, and only f32 tensors have one; ` +
+      `freeze it (requiresGrad = false), or train a copy in f32`
+    )
+  })
+}

@@ -1,0 +1,63 @@
+import { fillKernel } from '../../kernels/elementwise.ts'
+import {
+  countRowsKernel,
+  placeRowsKernel,
+  scatterAddScanKernel,
+  scatterAddSortedKernel,
+  sortRowsKernel,
+  startsOfRowsKernel,
+} from '../../kernels/scatterAdd.ts'
+import type { Tensor } from '../tensor.ts'
+
+type F32 = Tensor<'f32'>
+type U32 = Tensor<'u32'>
+
+/** Longest index that every element scans by itself, in one dispatch; a longer one is sorted in five. */
+const SCAN = 64
+
+/**
+ * out[index[m]] = base + Σ source[m], in ascending order of m; outside the tape. The bits don't depend
+ * on how the rows are found.
+ *
+ * @param source [count, columns]
+ * @param out [rows, columns]
+ * @param base [rows, columns], or 0
+ */
+export function scatterAddInto(source: F32, index: U32, out: F32, base?: F32): F32 {
+  const { device } = out
+  const count = index.size
+  const columns = source.size / count
+  const rows = out.size / columns
+  const vector = columns % 4 === 0
+  const options = { base: base !== undefined, vector }
+  const width = vector ? columns / 4 : columns
+  const tensors = { source, out, ...(base && { base }) }
+  if (count <= SCAN) {
+    const kernel = scatterAddScanKernel(options)
+    device.dispatch(kernel, { ...tensors, index }, { rows, columns: width, count })
+    return out
+  }
+  const { starts, order } = sortByRow(index, rows)
+  const kernel = scatterAddSortedKernel(options)
+  device.dispatch(kernel, { ...tensors, starts, order }, { rows, columns: width })
+  starts.dispose()
+  order.dispose()
+  return out
+}
+
+/** For every row the m whose index names it, ascending: `order` from `starts[row]`. */
+function sortByRow(index: U32, rows: number): { starts: U32; order: U32 } {
+  const { device } = index
+  const count = index.size
+  const counts = device.empty([rows], 'u32')
+  const starts = device.empty([rows + 1], 'u32')
+  const order = device.empty([count], 'u32')
+  // The bits of 0 are those of 0.0.
+  device.dispatch(fillKernel, { out: counts }, { size: rows, value: 0 })
+  device.dispatch(countRowsKernel, { index, counts }, { rows, count })
+  device.dispatch(startsOfRowsKernel, { counts, starts }, { rows })
+  device.dispatch(placeRowsKernel, { index, starts, counts, order }, { rows, count })
+  device.dispatch(sortRowsKernel, { starts, order }, { rows })
+  counts.dispose()
+  return { starts, order }
+}

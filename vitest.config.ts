@@ -107,7 +107,8 @@ export default defineConfig({
           ...timeouts,
           name: 'page',
           include: SHARED_TESTS,
-          exclude: NODE_TESTS,
+          // What the catalogue's tests find on SwiftShader in Node holds here: test/web compares the bits.
+          exclude: [...NODE_TESTS, 'test/catalogue/**'],
           env: testEnvironment('swiftshader'),
           globalSetup: ['test/support/requireChromium.ts'],
           fileParallelism: false,

@@ -1,6 +1,8 @@
 import {
   embedTokens,
+  gather,
   gatherRows,
+  scatterAdd,
   logSoftmax,
   mean,
   softmax,
@@ -8,14 +10,20 @@ import {
 } from '../../src/runtime/ops/index.ts'
 import type { Over } from '../../src/runtime/ops/index.ts'
 import type { Tensor } from '../../src/runtime/tensor.ts'
+import { reduce } from '../reference/broadcast.ts'
 import { embedTokens as embedReference } from '../reference/embedTokens.ts'
-import { gatherRows as gatherReference } from '../reference/gatherRows.ts'
+import { gatherRows as gatherReference, gatherRowsBackward } from '../reference/gatherRows.ts'
 import { sum as sumReference } from '../reference/reduce.ts'
 import * as softmaxReference from '../reference/softmax.ts'
 import { activations, normal, ofKinds, type Kind, type OpCase } from './case.ts'
 
 const ROWS = 7
 const COLUMNS = 197
+
+/** Row 5 is never taken, row 2 three times; 9 is past the end and takes the last. */
+const INDEX = { data: Uint32Array.of(2, 0, 2, 6, 1, 3, 4, 2, 9), shape: [9] }
+
+const u32 = (tensor: Tensor): Tensor<'u32'> => tensor as Tensor<'u32'>
 
 const input = (kind: Kind): OpCase['inputs'] => ({ x: activations(kind, [ROWS, COLUMNS], 1) })
 
@@ -46,6 +54,14 @@ export const rows: readonly OpCase[] = [
       reference: ({ x }) => sumReference(x!, COLUMNS, over),
     })).map((entry) => ({ ...entry, name: `${over}, ${entry.name}` })),
   ),
+  {
+    op: 'sum',
+    name: 'of the middle dimension',
+    inputs: { x: normal([5, ROWS, 33], 1) },
+    leaves: ['x'],
+    run: ({ x }) => sum(x!, { axes: 1 }),
+    reference: ({ x }) => reduce(x!, [5, ROWS, 33], [1], (list) => list.reduce((a, b) => a + b)),
+  },
   ...OVERS.map((over): OpCase => ({
     op: 'mean',
     name: `${over}, N(10, 1)`,
@@ -56,14 +72,29 @@ export const rows: readonly OpCase[] = [
   })),
   ...ofKinds((kind) => ({
     op: 'gatherRows',
+    inputs: { ...input(kind), index: INDEX },
+    leaves: ['x'],
+    run: ({ x, index }) => gatherRows(x!, u32(index!)),
+    reference: ({ x, index }) => gatherReference(x!, index!, COLUMNS),
+  })),
+  {
+    op: 'gather',
+    name: 'parts of three dimensions',
     inputs: {
-      ...input(kind),
-      // Row 5 is never taken, row 2 three times; 9 is past the end and takes the last.
-      index: { data: Uint32Array.of(2, 0, 2, 6, 1, 3, 4, 2, 9), shape: [9] },
+      x: { ...activations('outliers', [ROWS, COLUMNS], 1), shape: [ROWS, 1, COLUMNS] },
+      index: INDEX,
     },
     leaves: ['x'],
-    run: ({ x, index }) => gatherRows(x!, index as unknown as Tensor<'u32'>),
+    run: ({ x, index }) => gather(x!, u32(index!)),
     reference: ({ x, index }) => gatherReference(x!, index!, COLUMNS),
+  },
+  ...ofKinds((kind) => ({
+    op: 'scatterAdd',
+    inputs: { ...input(kind), index: INDEX, source: activations(kind, [9, COLUMNS], 2) },
+    leaves: ['x', 'source'],
+    run: ({ x, index, source }) => scatterAdd(x!, u32(index!), source!),
+    reference: ({ x, index, source }) =>
+      gatherRowsBackward(source!, index!, ROWS, COLUMNS).map((value, i) => value + x![i]!),
   })),
   ...ofKinds((kind) => ({
     op: 'embedTokens',

@@ -7,6 +7,7 @@
 export { createDevice, Device } from './runtime/device.ts'
 export type { AdapterDescription, DeviceOptions, DeviceStats } from './runtime/device.ts'
 export { KeeplightError, type ErrorCode } from './runtime/errors.ts'
+export { OutOfMemoryError } from './runtime/outOfMemory.ts'
 export { keep, scope, Tensor } from './runtime/tensor.ts'
 export type { ArrayOf, Dtype, TensorArray } from './runtime/dtype.ts'
 export { backward, withoutTape } from './runtime/tape.ts'

@@ -1,5 +1,6 @@
 import type { Command } from './command.ts'
 import { KeeplightError } from './errors.ts'
+import { failureOf, type OutOfMemoryError } from './outOfMemory.ts'
 import { Allocation } from './pool.ts'
 
 /**
@@ -173,6 +174,20 @@ export class PlanMemory {
       peakLiveBytes: peakOf(intervals, commands.length),
       largestBytes: [sorted[0] ?? 0, sorted[1] ?? 0],
     }
+  }
+
+  /** Why a buffer of the plan has no memory, if one has none. */
+  failure(): OutOfMemoryError | undefined {
+    return this.#buffers.map(failureOf).find((failure) => failure !== undefined)
+  }
+
+  /** New arenas in the place of those that got no memory; false when a constant, now lost, got none. */
+  layOutAgain(commands: readonly Command[]): boolean {
+    const constants = this.#buffers.slice(0, this.#buffers.length - (this.#stats?.arenas ?? 0))
+    if (constants.some(failureOf)) return false
+    this.#buffers.splice(constants.length).forEach((buffer) => buffer.destroy())
+    this.layOut(commands)
+    return true
   }
 
   stats(): ArenaStats {

@@ -12,7 +12,14 @@ import {
 } from './dtype.ts'
 import { KeeplightError, type ErrorCode } from './errors.ts'
 import { PipelineCache } from './pipelines.ts'
-import { BufferPool, type PoolStats } from './pool.ts'
+import {
+  failureOf,
+  noteFailure,
+  OutOfMemoryError,
+  runningOp,
+  type MemoryWanted,
+} from './outOfMemory.ts'
+import { BufferPool, type Allocation, type PoolStats } from './pool.ts'
 import { checkShape, sizeOf, type Shape } from './shape.ts'
 import { Tensor } from './tensor.ts'
 
@@ -97,6 +104,7 @@ export class Device {
   #closed = false
   #dispatches = 0
   #submits = 0
+  #refusals = 0
 
   private constructor(gpu: GPUDevice, adapter: AdapterDescription) {
     this.gpu = gpu
@@ -211,11 +219,10 @@ export class Device {
     checkShape(op, shape)
     const bytes = sizeOf(shape) * bytesPerElement[dtype]
     if (bytes > this.limits.maxBufferSize) {
-      throw new KeeplightError(
-        'out-of-memory',
-        `${op}: ${dtype}[${shape.join(', ')}] needs ${bytes} bytes, a buffer of this adapter holds ` +
-          `at most ${this.limits.maxBufferSize}`,
-      )
+      const what =
+        `${dtype}[${shape.join(', ')}] needs ${bytes} bytes, a buffer of this adapter holds at most ` +
+        `${this.limits.maxBufferSize}; split it along its first dimension into several tensors`
+      throw new OutOfMemoryError(this.#wanted(bytes, op), what)
     }
     const label = `keeplight ${dtype}[${shape.join(', ')}]`
     const allocation = this.#recorder
@@ -224,15 +231,82 @@ export class Device {
     return new Tensor(this, allocation, shape, dtype)
   }
 
-  /** @internal A storage buffer; running out of memory becomes a typed error of the next sync. */
-  createBuffer(size: number, label: string): GPUBuffer {
-    this.gpu.pushErrorScope('out-of-memory')
-    this.gpu.pushErrorScope('validation')
-    const buffer = this.gpu.createBuffer({ label, size, usage: STORAGE })
-    const what = (): string => `allocating ${size} bytes for ${label}`
-    this.#check(this.gpu.popErrorScope(), what)
-    this.#check(this.gpu.popErrorScope(), what)
+  /**
+   * @internal A storage buffer. Where the GPU tells at once that it has no memory, the pool's free
+   * buffers are given back and it is asked again; where it tells later, as WebGPU does, the next sync
+   * throws, and so does every later use of the buffer.
+   *
+   * @throws OutOfMemoryError
+   */
+  createBuffer(size: number, label: string, op = 'empty'): GPUBuffer {
+    const wanted = this.#wanted(size, op)
+    const refused = (cause: unknown): OutOfMemoryError => {
+      const reason = (cause as Partial<Error>).message ?? String(cause)
+      const what =
+        `the GPU gave no ${size} bytes for ${label}: ${reason.trim()}; dispose tensors and plans that are ` +
+        `no longer needed, or take smaller batches`
+      return new OutOfMemoryError(wanted, what, { cause })
+    }
+    const create = (): GPUBuffer => {
+      this.gpu.pushErrorScope('out-of-memory')
+      this.gpu.pushErrorScope('validation')
+      try {
+        return this.gpu.createBuffer({ label, size, usage: STORAGE })
+      } finally {
+        this.#check(this.gpu.popErrorScope(), () => `allocating ${size} bytes for ${label}`)
+        this.#follow(
+          this.gpu.popErrorScope().then((error) => {
+            if (error && buffer) this.#refuse(buffer, refused(error))
+          }),
+        )
+      }
+    }
+    let buffer: GPUBuffer | undefined
+    try {
+      buffer = create()
+    } catch {
+      this.trim()
+      try {
+        buffer = create()
+      } catch (cause) {
+        throw refused(cause)
+      }
+    }
     return buffer
+  }
+
+  #wanted(bytes: number, op: string): MemoryWanted {
+    const { bytes: all, usedBytes } = this.#pool.stats()
+    return { bytes, op: runningOp() ?? op, usedBytes, freeBytes: all - usedBytes }
+  }
+
+  /** The GPU has no memory for this buffer; what waits for reuse goes back, for the next attempt. */
+  #refuse(buffer: GPUBuffer, error: OutOfMemoryError): void {
+    noteFailure(buffer, error)
+    this.#refusals++
+    this.#pool.discard(buffer)
+    // Errors of commands that used it say less than this one.
+    if (!(this.#error instanceof OutOfMemoryError)) this.#error = error
+    if (!this.#closed && !this.#lost) this.trim()
+  }
+
+  /** @internal Waits until the GPU has answered every allocation so far. */
+  async allocated(): Promise<void> {
+    await Promise.all(this.#checks)
+  }
+
+  /** @internal Takes back an error that the caller deals with, so that no sync throws it. */
+  forgive(error: KeeplightError): void {
+    if (this.#error === error) this.#error = undefined
+  }
+
+  /** @internal Throws why one of these has no memory. */
+  assertAllocated(allocations: Iterable<Allocation>): void {
+    if (this.#refusals === 0) return
+    for (const { buffer } of allocations) {
+      const failure = failureOf(buffer)
+      if (failure) throw failure
+    }
   }
 
   /** Writes host values into a tensor, after everything enqueued so far. */
@@ -255,6 +329,7 @@ export class Device {
           `got ${data.length} of ${dtypeOf(data)}`,
       )
     }
+    this.assertAllocated([tensor.allocation])
     if (this.#batch.length > 0) this.flush()
     const { buffer, offset } = tensor.allocation
     this.gpu.queue.writeBuffer(buffer, offset + tensor.offset, wholeWords(data))
@@ -282,6 +357,7 @@ export class Device {
   }
 
   #encode(command: Command): void {
+    this.assertAllocated(command.ranges.map(({ allocation }) => allocation))
     if (this.#batch.length >= DISPATCHES_PER_SUBMIT) this.flush()
     const slot = this.#batch.length * UNIFORM_STRIDE
     this.#uniformData.set(new Uint8Array(command.params), slot)
@@ -357,12 +433,16 @@ export class Device {
   }
 
   #check(error: Promise<GPUError | null>, what: (message: string) => string): void {
-    const check = error.then(
-      (found) => {
+    this.#follow(
+      error.then((found) => {
         if (found) this.#error ??= typedError(found, undefined, what(found.message))
-      },
-      () => {}, // the device is lost, which is reported by itself
+      }),
     )
+  }
+
+  /** Keeps a check until it is done; it fails only when the device is lost, which is told by itself. */
+  #follow(work: Promise<void>): void {
+    const check = work.catch(() => {})
     this.#checks.add(check)
     void check.then(() => this.#checks.delete(check))
   }
@@ -376,6 +456,7 @@ export class Device {
       )
     }
     this.assertUsable('read')
+    this.assertAllocated([tensor.allocation])
     this.flush()
     const size = Math.ceil(tensor.byteLength / 4) * 4
     const staging = this.gpu.createBuffer({ label: 'keeplight readback', size, usage: STAGING })
@@ -403,6 +484,11 @@ export class Device {
   async #settle(): Promise<void> {
     await Promise.all(this.#checks)
     this.assertUsable('sync')
+    if (this.#error instanceof OutOfMemoryError) {
+      // Commands that used the buffer fail as well; that is no news when it arrives.
+      await this.gpu.queue.onSubmittedWorkDone().catch(() => {})
+      await Promise.all(this.#checks)
+    }
     const error = this.#error
     this.#error = undefined
     if (error) throw error

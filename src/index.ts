@@ -6,6 +6,8 @@
  */
 export { createDevice, Device } from './runtime/device.ts'
 export type { AdapterDescription, DeviceOptions, DeviceStats } from './runtime/device.ts'
+export { recoverDevice, withRecovery, type RecoverOptions } from './runtime/recovery.ts'
+export type { SubmitStats } from './runtime/budget.ts'
 export { KeeplightError, type ErrorCode } from './runtime/errors.ts'
 export { OutOfMemoryError } from './runtime/outOfMemory.ts'
 export { keep, scope, Tensor } from './runtime/tensor.ts'
@@ -17,7 +19,8 @@ export { measureSpeed, timePlan, type Speed } from './runtime/speed.ts'
 export * from './runtime/ops/index.ts'
 export { defineKernel, kernelSource, read, readWrite, type Kernel } from './kernels/kernel.ts'
 export type { Activation } from './kernels/activations.ts'
-export { randomBits, randomUniform } from './kernels/random.ts'
+export { randomBits, randomInteger, randomNormal, randomUniform } from './kernels/random.ts'
+export { permutationKey, permute as permuteIndex } from './kernels/permutation.ts'
 
 export { DEFAULT_MODEL, loadModel } from './loadModel.ts'
 export { modelFromBytes, VisionModel, type ModelOptions } from './model/model.ts'
@@ -32,6 +35,14 @@ export {
   type PreprocessConfig,
 } from './model/preprocess.ts'
 export { VisionTransformer } from './model/vit/vit.ts'
+export { Tokenizer, type TokenizeOptions } from './model/text/tokenizer.ts'
+export { readText, type TextConfig, type TextWeights } from './model/text/names.ts'
+export {
+  textInputs,
+  TextTransformer,
+  type TextInputs,
+  type TextOutput,
+} from './model/text/textTransformer.ts'
 export {
   transformerBlock,
   type Affine,

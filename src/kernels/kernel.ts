@@ -13,6 +13,7 @@ export type ElementType =
   | 'i32'
   | 'f16'
   | 'atomic<u32>'
+  | 'vec2<f32>'
   | 'vec4<f32>'
   | 'vec2<u32>'
   | 'vec4<u32>'

@@ -69,11 +69,13 @@ export async function createDevice(options: NodeDeviceOptions = {}): Promise<Dev
   const gpu = instanceOf(create, flags)
   const powerPreference = options.powerPreference ?? 'high-performance'
   // Dawn throws when a name fits no adapter, and gives null when there is none at all.
-  const adapter = await gpu.requestAdapter({ powerPreference }).catch((cause: unknown) => {
-    throw noAdapter(name, cause)
-  })
+  const request = (): Promise<GPUAdapter | null> =>
+    gpu.requestAdapter({ powerPreference }).catch((cause: unknown) => {
+      throw noAdapter(name, cause)
+    })
+  const adapter = await request()
   if (!adapter) throw noAdapter(name)
-  return Device.fromAdapter(adapter)
+  return Device.fromAdapter(adapter, request)
 }
 
 /**

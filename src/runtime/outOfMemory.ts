@@ -29,6 +29,54 @@ export class OutOfMemoryError extends KeeplightError implements MemoryWanted {
   }
 }
 
+interface Answers {
+  /** Gives back what waits for reuse. */
+  trim(): void
+  validated(error: Promise<GPUError | null>): void
+  answered(refusal: Promise<OutOfMemoryError | undefined>): void
+}
+
+/**
+ * Asks the GPU for a buffer. WebGPU says later whether there was memory, and `answered` gets that;
+ * where it refuses at once, it is asked a second time after `trim`.
+ *
+ * @throws OutOfMemoryError when it refuses at once twice
+ */
+export function requestBuffer(
+  gpu: GPUDevice,
+  descriptor: GPUBufferDescriptor & { readonly label: string },
+  wanted: MemoryWanted,
+  { trim, validated, answered }: Answers,
+): GPUBuffer {
+  const refusal = (cause: unknown): OutOfMemoryError => {
+    const reason = (cause as Partial<Error>).message ?? String(cause)
+    const what =
+      `the GPU gave no ${wanted.bytes} bytes for ${descriptor.label}: ${reason.trim()}; dispose ` +
+      `tensors and plans that are no longer needed, or take smaller batches`
+    return new OutOfMemoryError(wanted, what, { cause })
+  }
+  const create = (): GPUBuffer => {
+    gpu.pushErrorScope('out-of-memory')
+    gpu.pushErrorScope('validation')
+    try {
+      return gpu.createBuffer(descriptor)
+    } finally {
+      validated(gpu.popErrorScope())
+      answered(gpu.popErrorScope().then((error) => (error ? refusal(error) : undefined)))
+    }
+  }
+  try {
+    return create()
+  } catch {
+    trim()
+  }
+  try {
+    return create()
+  } catch (cause) {
+    throw refusal(cause)
+  }
+}
+
 const failures = new WeakMap<object, OutOfMemoryError>()
 
 /** Notes that a buffer never got its memory: whoever uses it from now on is told. */

@@ -173,7 +173,7 @@ describe('closing and losing a device', () => {
       ['empty', () => device.empty([2])],
       ['tensor', () => device.tensor(Float32Array.of(1), [1])],
       ['write', () => x.write(Float32Array.of(3, 4))],
-      ['scale', () => device.dispatch(scaleKernel, { x, out: x }, { size: 2, scale: 1 })],
+      ['scale.4', () => device.dispatch(scaleKernel, { x, out: x }, { size: 2, scale: 1 })],
       ['plan', () => plan.run()],
     ]
     for (const [name, use] of uses) {

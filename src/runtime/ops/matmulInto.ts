@@ -70,7 +70,12 @@ export function matmulInto<D extends FloatDtype>(
   const nativeF16 = device.has('shader-f16')
   const partial = stretches > 1
   const { variant } = plan
-  const kernel = matmulKernel({ ...layout, ...storage, ...epilogue, nativeF16, partial, variant })
+  const quads = {
+    quadsA: (layout.transposeA ? m : k) % 4 === 0,
+    quadsB: (layout.transposeB ? k : n) % 4 === 0,
+  }
+  const options = { ...layout, ...storage, ...quads, ...epilogue, nativeF16, partial, variant }
+  const kernel = matmulKernel(options)
   const params = {
     m,
     n,

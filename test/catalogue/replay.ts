@@ -53,7 +53,7 @@ function copyAll({ gpu }: Device, tensors: readonly Tensor[], into: Tensor): voi
   for (const { allocation, offset, byteLength } of tensors) {
     const size = 4 * wordsOf(byteLength)
     const from = allocation.offset + offset
-    encoder.copyBufferToBuffer(allocation.buffer, from, into.allocation.buffer, at, size)
+    encoder.copyBufferToBuffer(allocation.buffer.gpu, from, into.allocation.buffer.gpu, at, size)
     at += size
   }
   gpu.queue.submit([encoder.finish()])

@@ -106,6 +106,6 @@ export const rows: readonly OpCase[] = [
     leaves: ['patches', 'classToken', 'positions'],
     run: ({ patches, classToken, positions }) => embedTokens(patches!, classToken!, positions!),
     reference: ({ patches, classToken, positions }) =>
-      embedReference(patches!, classToken!, positions!),
+      embedReference(patches!, classToken!, positions!, COLUMNS),
   })),
 ]

@@ -1,13 +1,12 @@
 import { adamKernel } from '../../src/kernels/adam.ts'
-import {
-  batchNormEvalKernel,
-  batchNormTrainBackwardKernel,
-  batchNormTrainKernel,
-} from '../../src/kernels/batchNorm.ts'
+import { batchNormTrainBackwardKernel } from '../../src/kernels/batchNorm.ts'
+import { batchNormTrainBackwardAloneKernel } from '../../src/kernels/batchNormAlone.ts'
 import { sampleBatchKernel } from '../../src/kernels/sampleBatch.ts'
 import { topKKernel } from '../../src/kernels/topK.ts'
 import {
   attentionPacked,
+  batchNormEval,
+  batchNormTrain,
   embedTokens,
   gatherRows,
   l2Normalize,
@@ -23,6 +22,7 @@ import {
 import { nearestCentre, nearestRows } from '../../src/runtime/ops/distance.ts'
 import { resizeImages } from '../../src/runtime/ops/image.ts'
 import type { Inputs } from './inputs.ts'
+import { memoryCases } from './memoryCases.ts'
 
 /** One kernel at one shape. */
 export interface KernelCase {
@@ -112,21 +112,21 @@ function batchNormCases(rows: number, columns: number): KernelCase[] {
   const shape = `${rows}×${columns}`
   const matrix = rows * columns * 4
   const relu = true
+  const operands = ({ random, zeros }: Inputs) => ({
+    x: random([rows, columns]),
+    weight: random([columns]),
+    bias: random([columns]),
+    running: zeros([2, columns]),
+  })
   return [
     {
       kernel: 'batchNorm train relu',
       shape,
       use: 'SCP forward',
       bytes: 2 * matrix,
-      prepare({ device, random, zeros }) {
-        const [x, weight, bias] = [random([rows, columns]), random([columns]), random([columns])]
-        const running = zeros([2, columns])
-        return () => {
-          const [statistics, out] = [device.empty([2, columns]), device.empty([rows, columns])]
-          const tensors = { x, weight, bias, running, statistics, out }
-          const params = { rows, columns, eps: 1e-5, momentum: 0.1 }
-          device.dispatch(batchNormTrainKernel({ relu }), tensors, params)
-        }
+      prepare(inputs) {
+        const { x, weight, bias, running } = operands(inputs)
+        return () => batchNormTrain(x, weight, bias, running, { relu })
       },
     },
     {
@@ -134,14 +134,18 @@ function batchNormCases(rows: number, columns: number): KernelCase[] {
       shape,
       use: 'SCP backward',
       bytes: 3 * matrix,
-      prepare({ device, random }) {
-        const [x, weight, bias] = [random([rows, columns]), random([columns]), random([columns])]
+      prepare(inputs) {
+        const { device, random } = inputs
+        const { x, weight, bias } = operands(inputs)
         const [statistics, dOut] = [random([2, columns]), random([rows, columns])]
+        const kernel = device.adapter.software
+          ? batchNormTrainBackwardAloneKernel({ relu })
+          : batchNormTrainBackwardKernel({ relu })
         return () => {
           const dX = device.empty([rows, columns])
           const [dWeight, dBias] = [device.empty([columns]), device.empty([columns])]
           const tensors = { x, weight, bias, statistics, dOut, dX, dWeight, dBias }
-          device.dispatch(batchNormTrainBackwardKernel({ relu }), tensors, { rows, columns })
+          device.dispatch(kernel, tensors, { rows, columns })
         }
       },
     },
@@ -150,14 +154,9 @@ function batchNormCases(rows: number, columns: number): KernelCase[] {
       shape,
       use: 'SCP prediction',
       bytes: 2 * matrix,
-      prepare({ device, random, zeros }) {
-        const [x, weight, bias] = [random([rows, columns]), random([columns]), random([columns])]
-        const running = zeros([2, columns])
-        return () => {
-          const tensors = { x, weight, bias, running, out: device.empty([rows, columns]) }
-          const params = { size: rows * columns, columns, eps: 1e-5 }
-          device.dispatch(batchNormEvalKernel({ relu }), tensors, params)
-        }
+      prepare(inputs) {
+        const { x, weight, bias, running } = operands(inputs)
+        return () => batchNormEval(x, weight, bias, running, { relu })
       },
     },
   ]
@@ -409,7 +408,10 @@ export const standardCases: readonly KernelCase[] = [
   topKCase('neighbours', 256, IMAGES, 11),
 ]
 
-/** Also CLIP's B/32 on 8 images, and the products of k-means and of the neighbour search. */
+/**
+ * Also CLIP's B/32 on 8 images, the products of k-means and of the neighbour search, and the ops that
+ * memory bounds.
+ */
 export const furtherCases: readonly KernelCase[] = [
   ...vitCases('CLIP B/32', 8, clipB32),
   softmaxCase('rows of a vocabulary', 256, 4096),
@@ -420,6 +422,7 @@ export const furtherCases: readonly KernelCase[] = [
   resizeCase(8, [640, 480], 224),
   nearestCentreCase(IMAGES, WIDTH, 20, K),
   nearestRowsCase(1024, IMAGES, WIDTH, 10),
+  ...memoryCases(2080, 192),
 ]
 
 function l2NormalizeCase(rows: number, columns: number): KernelCase {

@@ -1,3 +1,4 @@
+import { rowType } from './rows.ts'
 import {
   defineKernel,
   kernelFamily,
@@ -156,32 +157,48 @@ const rectified = (relu: boolean): string => (relu ? 'select(y, 0.0, y < 0.0)' :
 function passed(relu: boolean): string {
   return `fn passed(g: f32, y: f32) -> f32 { return ${relu ? 'select(0.0, g, y > 0.0)' : 'g'}; }`
 }
+export interface BatchNormEvalOptions extends BatchNormOptions {
+  /** Whether the columns are a whole number of vec4s, and are read as such. */
+  readonly vector: boolean
+}
+
+/** Rows that a thread takes of its columns in evaluation, with what they share in registers. */
+const EVAL_ROWS = 16
 
 /** out = relu?((x − running mean)/√(running variance + eps)·weight + bias), for inference. */
-export const batchNormEvalKernel = kernelFamily(({ relu }: BatchNormOptions) =>
-  defineKernel({
-    label: relu ? 'batchNormEval.relu' : 'batchNormEval',
+export const batchNormEvalKernel = kernelFamily(({ relu, vector }: BatchNormEvalOptions) => {
+  const type = rowType(vector)
+  return defineKernel({
+    label: `batchNormEval${relu ? '.relu' : ''}${vector ? '.vec4' : ''}`,
     bindings: {
-      x: read('f32'),
-      weight: read('f32'),
-      bias: read('f32'),
-      running: read('f32'),
-      out: readWrite('f32'),
+      x: read(type),
+      weight: read(type),
+      bias: read(type),
+      running: read(type),
+      out: readWrite(type),
     },
-    params: { size: 'u32', columns: 'u32', eps: 'f32' },
-    workgroups: ({ size }) => linearWorkgroups(size, GROUP),
+    params: { rows: 'u32', columns: 'u32', eps: 'f32' },
+    workgroups: ({ rows, columns }) =>
+      linearWorkgroups((Math.ceil(rows / EVAL_ROWS) * columns) / (vector ? 4 : 1), GROUP),
     wgsl: /* wgsl */ `
 ${mainWgsl(GROUP)} {
-  let i = linearWorkgroup(id, count) * ${GROUP}u + thread;
-  if (i >= params.size) { return; }
-  let c = i % params.columns;
-  let invStd = 1.0 / sqrt(running[params.columns + c] + params.eps);
-  let y = (x[i] - running[c]) * invStd * weight[c] + bias[c];
-  out[i] = ${rectified(relu)};
+  let t = linearWorkgroup(id, count) * ${GROUP}u + thread;
+  let width = params.columns${vector ? ' / 4u' : ''};
+  let c = t % width;
+  let first = (t / width) * ${EVAL_ROWS}u;
+  if (first >= params.rows) { return; }
+  let end = min(first + ${EVAL_ROWS}u, params.rows);
+  let mean = running[c];
+  let scale = weight[c] / sqrt(running[width + c] + params.eps);
+  let shift = bias[c];
+  for (var row = first; row < end; row++) {
+    let y = (x[row * width + c] - mean) * scale + shift;
+    out[row * width + c] = ${relu ? `select(y, ${type}(), y < ${type}())` : 'y'};
+  }
 }
 `,
-  }),
-)
+  })
+})
 
 /** Gradients of {@link batchNormEvalKernel}, whose statistics are constants. */
 export const batchNormEvalBackwardKernel = kernelFamily(({ relu }: BatchNormOptions) =>

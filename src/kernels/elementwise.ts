@@ -25,7 +25,8 @@ export const eachThread = (software: boolean): Each => (software ? 16 : 4)
  * How an input spreads over the output. `whole`: element for element. `row`: a whole number of vec4s
  * that repeats, `<name>Period` vec4s long. `scalar`: one element for all. `strided<R>`: a stride for
  * each of the R dimensions of the output, `<name>0` onward, 0 where it repeats; the sizes of the
- * dimensions after the first are `d1` onward, the same for all strided inputs.
+ * dimensions after the first are `d1` onward, the same for all strided inputs, and `first` counts the
+ * elements before the output's own.
  */
 export type Spread = 'whole' | 'row' | 'scalar' | Strided
 export type Strided = 'strided2' | 'strided3' | 'strided4' | 'strided5'
@@ -61,10 +62,11 @@ export function mapKernel<B extends string, P extends string = never>(
     if (spread === 'row') return [`${name}Period`]
     return range(rankOf(spread)).map((i) => `${name}${i}`)
   })
-  const integers = ['size', ...dimensions.map((i) => `d${i}`), ...spreadParams]
+  const strided = rank > 0 ? ['first'] : []
+  const integers = ['size', ...strided, ...dimensions.map((i) => `d${i}`), ...spreadParams]
   const whole = entries.map(([name, spread]) => {
     if (spread === 'whole') return `${name}[v]`
-    if (spread === 'row') return `${name}[v % params.${name}Period]`
+    if (spread === 'row') return `${name}[${name}At]`
     if (spread === 'scalar') return `vec4f(${name}[0].x)`
     const places = [0, 1, 2, 3].map((c) => `${name}[${name}Place(4u * v + ${c}u)]`)
     return `vec4f(${places.join(', ')})`
@@ -74,11 +76,15 @@ export function mapKernel<B extends string, P extends string = never>(
     if (spread === 'row') return `${name}[v % params.${name}Period][c]`
     return spread === 'scalar' ? `${name}[0].x` : `${name}[${name}Place(4u * v + c)]`
   })
+  const rows = entries.filter(([, spread]) => spread === 'row').map(([name]) => name)
   const parameters = names.map((name) => `${name}: f32`).join(', ')
   const vectors = names.map((name) => `${name}: vec4f`).join(', ')
   const component = (c: string): string => `value(${names.map((n) => `${n}.${c}`).join(', ')})`
   const places = entries.filter(([, spread]) => rankOf(spread)).map(([name]) => place(name, rank))
   const share = GROUP * each
+  const spreadAs = (kind: Spread): string[] => names.filter((name) => inputs[name as B] === kind)
+  const whollySpread = spreadAs('whole')
+  const periods = spreadAs('row').map((name) => `${name}Period`)
   return defineKernel<string, string>({
     label,
     bindings: {
@@ -88,6 +94,15 @@ export function mapKernel<B extends string, P extends string = never>(
       [output]: readWrite('vec4<f32>'),
     },
     params: { ...Object.fromEntries(integers.map((name) => [name, 'u32' as const])), ...params },
+    splits: [
+      {
+        along: 'size',
+        ...(rank > 0 ? { offset: 'first' } : {}),
+        per: Object.fromEntries([output, ...whollySpread].map((name) => [name, 1])),
+        step: (params) =>
+          periods.reduce((step, name) => commonMultiple(step, 4 * params[name]!), 1),
+      },
+    ],
     workgroups: ({ size }) => linearWorkgroups(size!, 4 * share),
     wgsl: /* wgsl */ `${helpers}${places.join('')}
 fn value(${parameters}) -> f32 { return ${expression}; }
@@ -98,7 +113,11 @@ ${mainWgsl(GROUP)} {
   let start = linearWorkgroup(id, count) * ${share}u;
   let full = params.size / 4u;
   let end = min(start + ${share}u, full);
-  for (var v = start + thread; v < end; v += ${GROUP}u) { ${output}[v] = values(${whole.join(', ')}); }
+  ${rows.map(firstAt).join('\n  ')}
+  for (var v = start + thread; v < end; v += ${GROUP}u) {
+    ${output}[v] = values(${whole.join(', ')});
+    ${rows.map(nextAt).join('\n    ')}
+  }
   if (thread == 0u && start <= full && full < start + ${share}u) {
     let v = full;
     for (var c = 0u; c < params.size % 4u; c++) {
@@ -115,15 +134,33 @@ ${mainWgsl(GROUP)} {
   })
 }
 
+function commonMultiple(a: number, b: number): number {
+  let [divisor, rest] = [a, b]
+  while (rest > 0) [divisor, rest] = [rest, divisor % rest]
+  return (a / divisor) * b
+}
+
+/** The place in a row that repeats, stepped along instead of divided for at every vec4. */
+const firstAt = (name: string): string =>
+  `var ${name}At = (start + thread) % params.${name}Period;
+  let ${name}Step = ${GROUP}u % params.${name}Period;`
+const nextAt = (name: string): string =>
+  `${name}At += ${name}Step;
+    ${name}At -= select(0u, params.${name}Period, ${name}At >= params.${name}Period);`
+
 /** The place of output element `i` in a strided input. */
 const place = (name: string, rank: number): string => /* wgsl */ `
 fn ${name}Place(i: u32) -> u32 {
-  var rest = i;
+  var rest = params.first + i;
   var at = 0u;
   ${range(rank)
     .slice(1)
     .reverse()
-    .map((d) => `at += (rest % params.d${d}) * params.${name}${d}; rest /= params.d${d};`)
+    .map((d) => {
+      // One division: CPU rasterisers have no vector instruction for it.
+      const quotient = `let q${d} = rest / params.d${d};`
+      return `${quotient} at += (rest - q${d} * params.d${d}) * params.${name}${d}; rest = q${d};`
+    })
     .join('\n  ')}
   return at + rest * params.${name}0;
 }

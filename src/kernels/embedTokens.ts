@@ -42,6 +42,15 @@ export const embedTokensKernel = kernelFamily(({ lanes, vector }: RowOptions) =>
   const type = rowType(vector)
   return defineKernel({
     label: `embedTokens.${lanes}${vector ? '.vec4' : ''}`,
+    splits: [
+      {
+        along: 'batch',
+        per: {
+          patches: ({ n, dimension }) => n * dimension,
+          out: ({ n, dimension }) => (n + 1) * dimension,
+        },
+      },
+    ],
     bindings: {
       patches: read(type),
       prefix: read(type),

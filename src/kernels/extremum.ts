@@ -30,6 +30,15 @@ interface ExtremumOptions {
   readonly positioned: boolean
 }
 
+interface Sizes {
+  readonly n: number
+  readonly inner: number
+}
+const whole = ({ n, inner }: Sizes): number => n * inner
+const kept = ({ inner }: Pick<Sizes, 'inner'>): number => inner
+const segments = ({ n, inner, length }: Sizes & { readonly length: number }): number =>
+  Math.ceil(n / length) * inner
+
 /**
  * The largest or smallest along the middle of x [outer, n, inner], for each segment of `length`:
  * `values` and `positions` [outer, ⌈n / length⌉, inner], a position being the first n that has it.
@@ -38,6 +47,9 @@ interface ExtremumOptions {
 export const extremumKernel = kernelFamily(({ extremum, positioned }: ExtremumOptions) =>
   defineKernel<string, 'outer' | 'n' | 'inner' | 'length'>({
     label: `${extremum}${positioned ? '.positioned' : ''}`,
+    splits: [
+      { along: 'outer', per: { x: whole, earlier: whole, values: segments, positions: segments } },
+    ],
     bindings: {
       x: read('f32'),
       ...(positioned ? { earlier: read('u32') } : {}),
@@ -59,9 +71,13 @@ ${mainWgsl(GROUP)} {
   let start = o * params.n * params.inner + column;
   var best = first;
   var bestKey = key(x[start + first * params.inner]);
+  var i = start + first * params.inner;
   for (var r = first + 1u; r < end; r++) {
-    let candidate = key(x[start + r * params.inner]);
-    if (candidate > bestKey) { best = r; bestKey = candidate; }
+    i += params.inner;
+    let candidate = key(x[i]);
+    let larger = candidate > bestKey;
+    best = select(best, r, larger);
+    bestKey = select(bestKey, candidate, larger);
   }
   values[t] = x[start + best * params.inner];
   positions[t] = ${positioned ? 'earlier[start + best * params.inner]' : 'best'};
@@ -73,6 +89,7 @@ ${mainWgsl(GROUP)} {
 /** dX [outer, n, inner] = dOut [outer, inner] at the position that was taken, 0 elsewhere. */
 export const extremumBackwardKernel = defineKernel({
   label: 'extremum.backward',
+  splits: [{ along: 'outer', per: { positions: kept, dOut: kept, dX: whole } }],
   bindings: { positions: read('u32'), dOut: read('f32'), dX: readWrite('f32') },
   params: { outer: 'u32', n: 'u32', inner: 'u32' },
   workgroups: ({ outer, n, inner }) => linearWorkgroups(outer * n * inner, GROUP),

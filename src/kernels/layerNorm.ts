@@ -5,6 +5,7 @@ import {
   linearWorkgroups,
   read,
   readWrite,
+  splitRows,
 } from './kernel.ts'
 import {
   eachInRow,
@@ -89,6 +90,7 @@ export const layerNormKernel = kernelFamily((options: RowOptions) => {
   const type = rowType(vector)
   return defineKernel({
     label: `layerNorm.${rowSuffix(options)}`,
+    splits: [splitRows(['x', 'out'], { statistics: 2 })],
     bindings: {
       x: read(type),
       weight: read(type),
@@ -120,6 +122,7 @@ export const layerNormBackwardKernel = kernelFamily((options: RowOptions) => {
   const type = rowType(vector)
   return defineKernel({
     label: `layerNorm.backward.${rowSuffix(options)}`,
+    splits: [splitRows(['x', 'dOut', 'dX'], { statistics: 2 })],
     bindings: {
       x: read(type),
       weight: read(type),

@@ -5,8 +5,10 @@ import { mainWgsl, linearWorkgroups, type ElementType, type Workgroups } from '.
  * workgroup, each sum in an order that depends on that choice alone.
  */
 
-/** Threads of a workgroup. */
+/** Threads of a workgroup that shares a row. */
 const GROUP = 64
+/** Threads of one whose threads have rows of their own: fewer, for a few hundred rows to spread evenly. */
+const ALONE = 32
 
 /** Threads that share a row. */
 export type Lanes = 1 | typeof GROUP
@@ -43,7 +45,7 @@ export function rowOptions(columns: number, software: boolean): RowOptions {
 
 /** Workgroups of {@link rowKernelWgsl}. */
 export const rowWorkgroups = (lanes: Lanes): ((params: { rows: number }) => Workgroups) => {
-  return ({ rows }) => linearWorkgroups(rows, GROUP / lanes)
+  return ({ rows }) => linearWorkgroups(rows, lanes === 1 ? ALONE : 1)
 }
 
 const alone = /* wgsl */ `
@@ -97,9 +99,9 @@ fn largestOf(v: f32) -> f32 { return v; }
 export const rowKernelWgsl = ({ lanes, vector }: RowOptions, body: string): string => /* wgsl */ `
 alias Element = ${vector ? 'vec4f' : 'f32'};
 ${vector ? vectors : scalars}${lanes === 1 ? alone : together}
-${mainWgsl(GROUP)} {
+${mainWgsl(lanes === 1 ? ALONE : GROUP)} {
   let group = linearWorkgroup(id, count);
-  let row = ${lanes === 1 ? `group * ${GROUP}u + thread` : 'group'};
+  let row = ${lanes === 1 ? `group * ${ALONE}u + thread` : 'group'};
   let lane = ${lanes === 1 ? '0u' : 'thread'};
   if (row >= params.rows) { return; }
   let width = params.columns${vector ? ' / 4u' : ''};

@@ -1,4 +1,5 @@
-import { defineKernel, kernelFamily, read, readWrite } from './kernel.ts'
+import { defineKernel, kernelFamily, read, readWrite, splitRows } from './kernel.ts'
+import { lines, range } from './template.ts'
 import {
   eachInRow,
   rowKernelWgsl,
@@ -11,10 +12,14 @@ import {
 export interface SoftmaxOptions extends RowOptions {
   /** Whether the result is log(softmax(x)). */
   readonly log: boolean
+  /** Whether a row has at most {@link SHORT} columns, which a thread of its own keeps in registers. */
+  readonly short?: boolean
 }
 
+export const SHORT = 16
+
 const name = (options: SoftmaxOptions): string =>
-  `${options.log ? 'logSoftmax' : 'softmax'}.${rowSuffix(options)}`
+  `${options.log ? 'logSoftmax' : 'softmax'}.${rowSuffix(options)}${options.short ? '.short' : ''}`
 
 /** The lowest finite f32: a row of −∞, all of it masked, then sums to 0 and not to NaN. */
 const LOWEST = '-3.40282e38'
@@ -56,20 +61,39 @@ const onePass = /* wgsl */ `
   }
 `
 
+const each = (body: (k: number) => string): string => lines(range(SHORT).map(body))
+
+/** Reads, exponentiates and writes every element once; `width` is the same for all threads. */
+const inRegisters = (log: boolean): string => /* wgsl */ `
+  ${each((k) => `var x${k} = ${LOWEST}; if (${k}u < width) { x${k} = x[start + ${k}u]; }`)}
+  let top = max(${LOWEST}, ${range(SHORT - 1).reduceRight((rest, k) => `max(x${k}, ${rest})`, `x${SHORT - 1}`)});
+  var total = 0.0;
+  ${each((k) => `let e${k} = exp(x${k} - top); if (${k}u < width) { total += e${k}; }`)}
+  let masked = total == 0.0;
+  let shift = ${log ? 'select(log(total), 0.0, masked)' : 'select(1.0 / total, 0.0, masked)'};
+  ${each((k) => {
+    const value = log ? `(x${k} - top) - shift` : `e${k} * shift`
+    return `if (${k}u < width) { out[start + ${k}u] = ${value}; }`
+  })}
+`
+
 /**
  * softmax or log-softmax of each row of x [rows, columns] → out, with the row's maximum taken off
  * first, so that no exponential overflows. A row of −∞ alone gives 0.
  */
 export const softmaxKernel = kernelFamily((options: SoftmaxOptions) => {
-  const { log, lanes, vector } = options
+  const { log, lanes, vector, short } = options
   return defineKernel({
     label: name(options),
+    splits: [splitRows(['x', 'out'])],
     bindings: { x: read(rowType(vector)), out: readWrite(rowType(vector)) },
     params: { rows: 'u32', columns: 'u32' },
     workgroups: rowWorkgroups(lanes),
     wgsl: rowKernelWgsl(
       options,
-      /* wgsl */ `${lanes === 1 ? onePass : twoPasses(options)}
+      short
+        ? inRegisters(log)
+        : /* wgsl */ `${lanes === 1 ? onePass : twoPasses(options)}
   let masked = total == 0.0;
   ${
     log
@@ -91,6 +115,7 @@ export const softmaxBackwardKernel = kernelFamily((options: SoftmaxOptions) => {
   const type = rowType(vector)
   return defineKernel({
     label: `${name(options)}.backward`,
+    splits: [splitRows(['out', 'dOut', 'dX'])],
     bindings: { out: read(type), dOut: read(type), dX: readWrite(type) },
     params: { rows: 'u32', columns: 'u32' },
     workgroups: rowWorkgroups(lanes),

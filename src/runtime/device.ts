@@ -3,7 +3,7 @@ import type { PlanMemory } from './arena.ts'
 import { DeviceBuffer } from './buffer.ts'
 import { HARDWARE_BUDGET_MS, SOFTWARE_BUDGET_MS, SubmitBudget, type SubmitStats } from './budget.ts'
 import { Choices, type KernelChoice } from './choice.ts'
-import { describe, makeCommand, type Command } from './command.ts'
+import { describe, makeCommands, type Command } from './command.ts'
 import {
   arrayOf,
   bytesPerElement,
@@ -17,7 +17,16 @@ import { KeeplightError } from './errors.ts'
 import { culprit, typedError } from './gpuErrors.ts'
 import { PipelineCache } from './pipelines.ts'
 import { assertHeld, assertPresent, forgetSources, lossError, soon } from './loss.ts'
+import {
+  failureOf,
+  noteFailure,
+  OutOfMemoryError,
+  requestBuffer,
+  runningOp,
+  type MemoryWanted,
+} from './outOfMemory.ts'
 import { BufferPool, type Allocation, type PoolStats } from './pool.ts'
+import { Passes, Profiler, type Profile, type Submission } from './profile.ts'
 import { checkShape, sizeOf, type Shape } from './shape.ts'
 import { Tensor } from './tensor.ts'
 
@@ -87,6 +96,11 @@ export class Device {
   readonly features: readonly string[]
   readonly limits: Readonly<Record<(typeof LIMITS)[number], number>>
   readonly offsetAlignment: number
+  /**
+   * Bytes that one binding takes; a dispatch over larger tensors is cut into several. A test lowers it
+   * to have small tensors cut.
+   */
+  maxBindingBytes: number
   /** Kernel variants that were tuned or forced; empty where only rules decide. */
   readonly choices = new Choices()
   /** How long submits take, and should. */
@@ -102,8 +116,8 @@ export class Device {
   readonly #checks = new Set<Promise<void>>()
   #batch: Command[] = []
   #batchMs = 0
-  #encoder: GPUCommandEncoder | undefined
-  #pass: GPUComputePassEncoder | undefined
+  #passes: Passes | undefined
+  #profiler: Profiler | undefined
   #recorder: Recorder | undefined
   #error: KeeplightError | undefined
   #connection: Connection
@@ -111,6 +125,7 @@ export class Device {
   #closed = false
   #dispatches = 0
   #submits = 0
+  #refusals = 0
 
   private constructor(gpu: GPUDevice, adapter: AdapterDescription, source?: AdapterSource) {
     this.adapter = adapter
@@ -121,6 +136,7 @@ export class Device {
       (typeof LIMITS)[number],
       number
     >
+    this.maxBindingBytes = gpu.limits.maxStorageBufferBindingSize
     this.offsetAlignment = gpu.limits.minStorageBufferOffsetAlignment
     this.#pool = new BufferPool(
       (bytes, label) => this.createBuffer(bytes, label),
@@ -278,11 +294,10 @@ export class Device {
     checkShape(op, shape)
     const bytes = sizeOf(shape) * bytesPerElement[dtype]
     if (bytes > this.limits.maxBufferSize) {
-      throw new KeeplightError(
-        'out-of-memory',
-        `${op}: ${dtype}[${shape.join(', ')}] needs ${bytes} bytes, a buffer of this adapter holds ` +
-          `at most ${this.limits.maxBufferSize}`,
-      )
+      const what =
+        `${dtype}[${shape.join(', ')}] needs ${bytes} bytes, a buffer of this adapter holds at most ` +
+        `${this.limits.maxBufferSize}; split it along its first dimension into several tensors`
+      throw new OutOfMemoryError(this.#wanted(bytes, op), what)
     }
     const label = `keeplight ${dtype}[${shape.join(', ')}]`
     const allocation = this.#recorder
@@ -291,22 +306,66 @@ export class Device {
     return new Tensor(this, allocation, shape, dtype)
   }
 
-  /** @internal A storage buffer; running out of memory becomes a typed error of the next sync. */
-  createBuffer(size: number, label: string): DeviceBuffer {
-    const gpu = this.#createBuffer(size, label)
+  /**
+   * @internal A storage buffer. Where the GPU tells at once that it has no memory, the pool's free
+   * buffers are given back and it is asked again; where it tells later, as WebGPU does, the next sync
+   * throws, and so does every later use of the buffer.
+   *
+   * @throws OutOfMemoryError
+   */
+  createBuffer(size: number, label: string, op = 'empty'): DeviceBuffer {
+    const gpu = this.#createBuffer(size, label, op, () => buffer)
     const buffer = new DeviceBuffer(gpu, { size, label }, (gone) => this.#buffers.delete(gone))
     this.#buffers.add(buffer)
     return buffer
   }
 
-  #createBuffer(size: number, label: string): GPUBuffer {
-    this.gpu.pushErrorScope('out-of-memory')
-    this.gpu.pushErrorScope('validation')
-    const buffer = this.gpu.createBuffer({ label, size, usage: STORAGE })
-    const what = (): string => `allocating ${size} bytes for ${label}`
-    this.#check(this.gpu.popErrorScope(), what)
-    this.#check(this.gpu.popErrorScope(), what)
-    return buffer
+  /** @param owner what turns out to have no memory when the GPU says so */
+  #createBuffer(size: number, label: string, op: string, owner: () => DeviceBuffer): GPUBuffer {
+    return requestBuffer(this.gpu, { label, size, usage: STORAGE }, this.#wanted(size, op), {
+      trim: () => this.trim(),
+      validated: (error) => this.#check(error, () => `allocating ${size} bytes for ${label}`),
+      answered: (error) => {
+        const told = error.then((refusal) => {
+          if (refusal) this.#refuse(owner(), refusal)
+        })
+        this.#follow(told)
+      },
+    })
+  }
+
+  #wanted(bytes: number, op: string): MemoryWanted {
+    const { bytes: all, usedBytes } = this.#pool.stats()
+    return { bytes, op: runningOp() ?? op, usedBytes, freeBytes: all - usedBytes }
+  }
+
+  /** The GPU has no memory for this buffer; what waits for reuse goes back, for the next attempt. */
+  #refuse(buffer: DeviceBuffer, error: OutOfMemoryError): void {
+    noteFailure(buffer, error)
+    this.#refusals++
+    this.#pool.discard(buffer)
+    // Errors of commands that used it say less than this one.
+    if (!(this.#error instanceof OutOfMemoryError)) this.#error = error
+    if (!this.#closed && !this.loss) this.trim()
+  }
+
+  /** @internal Waits until the GPU has answered every allocation so far. */
+  async allocated(): Promise<void> {
+    await Promise.all(this.#checks)
+  }
+
+  /** @internal Takes back an error that the caller deals with, so that no sync throws it. */
+  forgive(error: KeeplightError): void {
+    if (this.#error === error) this.#error = undefined
+  }
+
+  /** @internal Throws why one of these has no memory. */
+  assertAllocated(allocations: Iterable<Allocation>): void {
+    if (this.#refusals === 0) return
+    for (const { buffer } of allocations) {
+      const failure = failureOf(buffer)
+      if (failure) throw failure
+    }
   }
 
   /** Writes host values into a tensor, after everything enqueued so far. */
@@ -329,6 +388,7 @@ export class Device {
           `got ${data.length} of ${dtypeOf(data)}`,
       )
     }
+    this.assertAllocated([tensor.allocation])
     if (this.#batch.length > 0) this.flush()
     this.#write(tensor.allocation, tensor.offset, data)
     const { allocation } = tensor
@@ -364,24 +424,31 @@ export class Device {
     if (missing) {
       throw new KeeplightError('validation', `${kernel.label}: this adapter lacks ${missing}`)
     }
-    const command = makeCommand(generic, tensors, params, this.limits.maxStorageBufferBindingSize)
-    if (!this.#recorder) assertPresent(command)
-    forgetSources(command)
-    if (this.#recorder) this.#recorder.push(command, Object.values(tensors))
-    else this.#encode(command)
+    for (const command of makeCommands(generic, tensors, params, this)) {
+      if (!this.#recorder) assertPresent(command)
+      forgetSources(command)
+      if (this.#recorder) this.#recorder.push(command, Object.values(tensors))
+      else this.#encode(command)
+    }
   }
 
   #encode(command: Command): void {
+    this.assertAllocated(command.ranges.map(({ allocation }) => allocation))
     const cost = this.budget.costOf(command)
     const full = this.#batch.length >= DISPATCHES_PER_SUBMIT
     if (full || !this.budget.fits(this.#batchMs, cost)) this.flush()
     this.#batchMs += cost
     const slot = this.#batch.length * UNIFORM_STRIDE
     this.#uniformData.set(new Uint8Array(command.params), slot)
-    this.#encoder ??= this.gpu.createCommandEncoder({ label: 'keeplight eager' })
-    this.#pass ??= this.#encoder.beginComputePass({ label: 'keeplight eager' })
+    this.#passes ??= this.passes('keeplight eager')
     this.#batch.push(command)
-    this.encodeInto(this.#pass, command, this.bindGroup(command, this.#connection.uniforms), slot)
+    const group = this.bindGroup(command, this.#connection.uniforms)
+    this.encodeInto(this.#passes, command, group, slot)
+  }
+
+  /** @internal Starts an encoder for dispatches; `submit` ends it. */
+  passes(label: string): Passes {
+    return new Passes(this.gpu, label, this.#profiler)
   }
 
   /** @internal */
@@ -402,13 +469,10 @@ export class Device {
   }
 
   /** @internal */
-  encodeInto(
-    pass: GPUComputePassEncoder,
-    { kernel, workgroups }: Command,
-    group: GPUBindGroup,
-    slot: number,
-  ): void {
+  encodeInto(passes: Passes, command: Command, group: GPUBindGroup, slot: number): void {
+    const { kernel, workgroups } = command
     const { pipeline, hasParams } = this.#connection.pipelines.get(kernel)
+    const pass = passes.next(command)
     pass.setPipeline(pipeline)
     pass.setBindGroup(0, group, hasParams ? [slot] : [])
     pass.dispatchWorkgroups(...workgroups)
@@ -429,12 +493,10 @@ export class Device {
 
   /** Submits what eager code has enqueued. */
   flush(): void {
-    const encoder = this.#encoder
-    if (!encoder) return
+    const passes = this.#passes
+    if (!passes) return
     const batch = this.#batch
-    this.#pass?.end()
-    this.#encoder = undefined
-    this.#pass = undefined
+    this.#passes = undefined
     this.gpu.queue.writeBuffer(
       this.#connection.uniforms,
       0,
@@ -442,29 +504,34 @@ export class Device {
       0,
       batch.length * UNIFORM_STRIDE,
     )
-    this.submit(encoder, batch)
+    this.submit(passes, batch)
     this.#batch = []
     this.#batchMs = 0
   }
 
   /** @internal Finishes and submits an encoder; its errors are blamed on one of `batch`. */
-  submit(encoder: GPUCommandEncoder, batch: readonly Command[]): void {
+  submit(work: Submission, batch: readonly Command[]): void {
     this.#submits++
     const scopes = ['validation', 'out-of-memory', 'internal'] as const
     scopes.forEach((filter) => this.gpu.pushErrorScope(filter))
-    this.gpu.queue.submit([encoder.finish()])
+    this.gpu.queue.submit([work.finish()])
+    work.submitted?.()
     if (batch.length > 0) this.budget.submitted(batch, this.gpu.queue.onSubmittedWorkDone())
     const what = (message: string): string => culprit(batch, message)
     scopes.forEach(() => this.#check(this.gpu.popErrorScope(), what))
   }
 
   #check(error: Promise<GPUError | null>, what: (message: string) => string): void {
-    const check = error.then(
-      (found) => {
+    this.#follow(
+      error.then((found) => {
         if (found) this.#error ??= typedError(found, undefined, what(found.message))
-      },
-      () => {}, // the device is lost, which is reported by itself
+      }),
     )
+  }
+
+  /** Keeps a check until it is done; it fails only when the device is lost, which is told by itself. */
+  #follow(work: Promise<void>): void {
+    const check = work.catch(() => {})
     this.#checks.add(check)
     void check.then(() => this.#checks.delete(check))
   }
@@ -478,6 +545,7 @@ export class Device {
       )
     }
     this.assertUsable('read')
+    this.assertAllocated([tensor.allocation])
     assertHeld(tensor.allocation, tensor.offset, tensor.byteLength, `read: ${tensor.toString()}`)
     this.flush()
     const size = Math.ceil(tensor.byteLength / 4) * 4
@@ -492,6 +560,35 @@ export class Device {
       return arrayOf(tensor.dtype, staging.getMappedRange().slice(0), tensor.size)
     } finally {
       staging.destroy()
+    }
+  }
+
+  /**
+   * Runs `body` and times every dispatch that it enqueues, eager or by a plan, with GPU timestamps.
+   * Each gets a compute pass of its own meanwhile, so the whole takes longer; results stay the same.
+   *
+   * @throws KeeplightError `device` when the adapter has no timestamps
+   */
+  async profile(body: () => unknown): Promise<Profile> {
+    this.assertUsable('profile')
+    if (this.recording || this.#profiler) {
+      const what = this.recording ? 'a plan is being recorded' : 'another profile is being taken'
+      throw new KeeplightError('usage', `profile: ${what}; take one profile at a time`)
+    }
+    this.flush()
+    const profiler = new Profiler(this)
+    this.#profiler = profiler
+    try {
+      await body()
+    } finally {
+      this.flush()
+      this.#profiler = undefined
+    }
+    try {
+      await this.sync()
+      return await profiler.result()
+    } finally {
+      profiler.destroy()
     }
   }
 
@@ -511,6 +608,11 @@ export class Device {
   async #settle(): Promise<void> {
     await Promise.all(this.#checks)
     this.assertUsable('sync')
+    if (this.#error instanceof OutOfMemoryError) {
+      // Commands that used the buffer fail as well; that is no news when it arrives.
+      await this.gpu.queue.onSubmittedWorkDone().catch(() => {})
+      await Promise.all(this.#checks)
+    }
     const error = this.#error
     this.#error = undefined
     if (error) throw error
@@ -548,15 +650,15 @@ export class Device {
     const kernels = this.#connection.pipelines.kernels()
     this.#batch = []
     this.#batchMs = 0
-    this.#encoder = undefined
-    this.#pass = undefined
+    this.#passes = undefined
     this.#checks.clear()
     this.#error = undefined
     this.#pool.trim()
     this.#connection = this.#connect(gpu)
     this.#generation++
     for (const buffer of this.#buffers) {
-      buffer.replace(this.#createBuffer(buffer.size, buffer.label))
+      const { size, label } = buffer
+      buffer.replace(this.#createBuffer(size, label, 'recoverDevice', () => buffer))
     }
     this.#constants.forEach((allocation) => this.restore(allocation))
     await this.sync()

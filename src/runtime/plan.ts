@@ -5,6 +5,7 @@ import type { Device, Recorder } from './device.ts'
 import { KeeplightError } from './errors.ts'
 import { assertPresent } from './loss.ts'
 import type { Allocation } from './pool.ts'
+import type { Passes } from './profile.ts'
 import { hold, keep, scope, tensorsIn, type Tensor } from './tensor.ts'
 
 export interface PlanStats extends ArenaStats {
@@ -127,14 +128,12 @@ export class Plan<I extends Readonly<Record<string, Tensor>>, O> {
     this.#assertRunnable(count)
     const device = this.#device
     device.flush()
-    let encoder: GPUCommandEncoder | undefined
-    let pass: GPUComputePassEncoder | undefined
+    let passes: Passes | undefined
     let batch: Command[] = []
     let ms = 0
     const submit = (): void => {
-      pass?.end()
-      if (encoder) device.submit(encoder, batch)
-      encoder = pass = undefined
+      if (passes) device.submit(passes, batch)
+      passes = undefined
       batch = []
       ms = 0
     }
@@ -142,9 +141,8 @@ export class Plan<I extends Readonly<Record<string, Tensor>>, O> {
       this.#commands.forEach((command, i) => {
         const cost = device.budget.costOf(command)
         if (!device.budget.fits(ms, cost)) submit()
-        encoder ??= device.gpu.createCommandEncoder({ label: 'keeplight plan' })
-        pass ??= encoder.beginComputePass({ label: 'keeplight plan' })
-        device.encodeInto(pass, command, this.#groups[i]!, i * UNIFORM_STRIDE)
+        passes ??= device.passes('keeplight plan')
+        device.encodeInto(passes, command, this.#groups[i]!, i * UNIFORM_STRIDE)
         batch.push(command)
         ms += cost
       })
@@ -226,7 +224,7 @@ export async function record<I extends Readonly<Record<string, Tensor>>, O>(
 ): Promise<Plan<I, O>> {
   const commands: Command[] = []
   const memory = new PlanMemory({
-    create: (bytes, label) => device.createBuffer(bytes, label),
+    create: (bytes, label) => device.createBuffer(bytes, label, 'record'),
     limit: device.limits.maxBufferSize,
     alignment: device.offsetAlignment,
   })
@@ -249,12 +247,29 @@ export async function record<I extends Readonly<Record<string, Tensor>>, O>(
     tensorsIn(outputs).forEach((tensor) => keep(tensor))
     memory.layOut(commands)
     await device.prepare(new Set(commands.map(({ kernel }) => kernel)))
+    await allocate(device, memory, commands)
+    device.assertAllocated(held.keys())
   } catch (error) {
     held.forEach((tensor) => tensor.dispose())
     memory.destroy()
     throw error
   }
   return new Plan(device, inputs, outputs, commands, [...held.values()], memory)
+}
+
+/** Waits for a plan's memory; where there was none, asks once more, as the pool is trimmed by then. */
+async function allocate(
+  device: Device,
+  memory: PlanMemory,
+  commands: readonly Command[],
+): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    await device.allocated()
+    const failure = memory.failure()
+    if (!failure) return
+    device.forgive(failure)
+    if (attempt === 2 || !memory.layOutAgain(commands)) throw failure
+  }
 }
 
 const MIB = 2 ** 20

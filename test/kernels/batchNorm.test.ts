@@ -5,6 +5,10 @@ import {
   batchNormTrainBackwardKernel,
   batchNormTrainKernel,
 } from '../../src/kernels/batchNorm.ts'
+import {
+  batchNormTrainAloneKernel,
+  batchNormTrainBackwardAloneKernel,
+} from '../../src/kernels/batchNormAlone.ts'
 import type { Device } from '../../src/runtime/device.ts'
 import type { Tensor } from '../../src/runtime/tensor.ts'
 import { normalize, statistics, type BatchNormCase } from '../reference/batchNorm.ts'
@@ -65,32 +69,39 @@ describe('batchNorm', () => {
     [9, 9, true],
     [65, 17, true],
     [300, 15, false],
+    [3, 28, true],
+    [5, 32, false],
+    [301, 36, true],
   ])('in training equals f64 loops: %i×%i, ReLU %s', async (rows, columns, relu) => {
     const { x, weight, bias, running, options } = setUp(rows, columns, relu)
     const { mean, variance } = statistics(x, options)
-    const { out, saved, state } = await train(device(), x, weight, bias, running, options)
-    expectClose('out', out, normalize(x, weight, bias, { mean, variance }, options), 1e-5)
-    expectClose(
-      'statistics',
-      saved,
-      [...mean, ...variance.map((value) => 1 / Math.sqrt(value + eps))],
-      1e-5,
-    )
-    expectClose(
-      'running',
-      state,
-      [
-        ...mean.map((value) => 0.9 * 0.3 + 0.1 * value),
-        ...variance.map((value) => 0.9 * 1.7 + (0.1 * value * rows) / (rows - 1)),
-      ],
-      1e-5,
-    )
+    for (const kernel of kernels(columns)) {
+      const { out, saved, state } = await train(device(), kernel, x, weight, bias, running, options)
+      expectClose('out', out, normalize(x, weight, bias, { mean, variance }, options), 1e-5)
+      expectClose(
+        'statistics',
+        saved,
+        [...mean, ...variance.map((value) => 1 / Math.sqrt(value + eps))],
+        1e-5,
+      )
+      expectClose(
+        'running',
+        state,
+        [
+          ...mean.map((value) => 0.9 * 0.3 + 0.1 * value),
+          ...variance.map((value) => 0.9 * 1.7 + (0.1 * value * rows) / (rows - 1)),
+        ],
+        1e-5,
+      )
+    }
   })
 
   it.each([
     [3, 7, false],
     [9, 8, true],
     [17, 9, true],
+    [67, 12, true],
+    [4, 36, false],
   ])(
     'gradients in training equal finite differences: %i×%i, ReLU %s',
     async (rows, columns, relu) => {
@@ -105,20 +116,24 @@ describe('batchNorm', () => {
         ...mean,
         ...variance.map((value) => 1 / Math.sqrt(value + eps)),
       ])
-      const results = await runKernel(
-        device(),
-        batchNormTrainBackwardKernel({ relu }),
-        {
-          ...operands,
-          statistics: { data: saved, shape: [2, columns] },
-          dOut: { data: dOut, shape: [rows, columns] },
-        },
-        { dX: [rows, columns], dWeight: [columns], dBias: [columns] },
-        { rows, columns },
-      )
-      expectClose('dX', results.dX!, dX!, 1e-4)
-      expectClose('dWeight', results.dWeight!, dWeight!, 1e-4)
-      expectClose('dBias', results.dBias!, dBias!, 1e-4)
+      for (const kernel of columns % 4 === 0
+        ? [batchNormTrainBackwardKernel, batchNormTrainBackwardAloneKernel]
+        : [batchNormTrainBackwardKernel]) {
+        const results = await runKernel(
+          device(),
+          kernel({ relu }),
+          {
+            ...operands,
+            statistics: { data: saved, shape: [2, columns] },
+            dOut: { data: dOut, shape: [rows, columns] },
+          },
+          { dX: [rows, columns], dWeight: [columns], dBias: [columns] },
+          { rows, columns },
+        )
+        expectClose('dX', results.dX!, dX!, 1e-4)
+        expectClose('dWeight', results.dWeight!, dWeight!, 1e-4)
+        expectClose('dBias', results.dBias!, dBias!, 1e-4)
+      }
     },
   )
 
@@ -126,6 +141,9 @@ describe('batchNorm', () => {
     [1, 1, false],
     [9, 7, true],
     [8, 8, true],
+    [15, 4, true],
+    [16, 12, true],
+    [17, 16, false],
     [21, 9, false],
   ])('by running statistics, with gradients: %i×%i, ReLU %s', async (rows, columns, relu) => {
     const { x, weight, bias, dOut, running, options, operands, exact } = setUp(rows, columns, relu)
@@ -133,10 +151,10 @@ describe('batchNorm', () => {
     const inputs = { ...operands, running: { data: running, shape: [2, columns] } }
     const { out } = await runKernel(
       device(),
-      batchNormEvalKernel({ relu }),
+      batchNormEvalKernel({ relu, vector: columns % 4 === 0 }),
       inputs,
       { out: [rows, columns] },
-      { size: rows * columns, columns, eps },
+      { rows, columns, eps },
     )
     expectClose('out', out!, normalize(x, weight, bias, fixed, options), 1e-5)
     const [dX, dWeight, dBias] = differences(
@@ -159,13 +177,24 @@ describe('batchNorm', () => {
   it('keeps its accuracy where E[x²] − mean² would cancel', async () => {
     const { weight, bias, options } = setUp(64, 8, false)
     const x = randomArray(64 * 8, 9).map((value) => value + 1000)
-    const { out } = await train(device(), x, weight, bias, new Float32Array(16), options)
-    expectClose('out', out, normalize(x, weight, bias, statistics(x, options), options), 1e-3)
+    for (const kernel of kernels(8)) {
+      const { out } = await train(device(), kernel, x, weight, bias, new Float32Array(16), options)
+      expectClose('out', out, normalize(x, weight, bias, statistics(x, options), options), 1e-3)
+    }
   })
 })
 
+type TrainKernel = typeof batchNormTrainKernel
+
+/** What an adapter may run for so many columns. */
+const kernels = (columns: number): TrainKernel[] =>
+  columns % 4 === 0
+    ? [batchNormTrainKernel, batchNormTrainAloneKernel as TrainKernel]
+    : [batchNormTrainKernel]
+
 async function train(
   device: Device,
+  kernel: TrainKernel,
   x: Float32Array,
   weight: Float32Array,
   bias: Float32Array,
@@ -178,7 +207,7 @@ async function train(
   const out = poison([rows, columns])
   const saved = poison([2, columns])
   device.dispatch(
-    batchNormTrainKernel({ relu }),
+    kernel({ relu }),
     {
       x: device.tensor(x, [rows, columns]),
       weight: device.tensor(weight, [columns]),

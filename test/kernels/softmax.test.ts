@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { rowOptions, type Lanes } from '../../src/kernels/rows.ts'
-import { softmaxBackwardKernel, softmaxKernel } from '../../src/kernels/softmax.ts'
+import { SHORT, softmaxBackwardKernel, softmaxKernel } from '../../src/kernels/softmax.ts'
 import * as reference from '../reference/softmax.ts'
 import { expectClose } from '../support/compare.ts'
 import { useDevice } from '../support/device.ts'
@@ -15,11 +15,12 @@ describe('softmax', () => {
     columns: number,
     log: boolean,
     lanes: Lanes,
+    short = false,
   ): Promise<Float32Array> {
     const rows = x.length / columns
     const { out } = await runKernel(
       device(),
-      softmaxKernel({ log, lanes, vector: columns % 4 === 0 }),
+      softmaxKernel({ log, lanes, vector: !short && columns % 4 === 0, short }),
       { x: { data: x, shape: [rows, columns] } },
       { out: [rows, columns] },
       { rows, columns },
@@ -35,6 +36,10 @@ describe('softmax', () => {
       const out = (log ? reference.logSoftmax : reference.softmax)(x, columns)
       const name = `${log ? 'log' : ''}softmax ${rows}×${columns}, ${lanes} lanes`
       expectClose(name, await forward(x, columns, log, lanes), out, 3e-6)
+      if (columns <= SHORT && lanes === 1) {
+        const actual = await forward(x, columns, log, lanes, true)
+        expectClose(`${name}, in registers`, actual, out, 3e-6)
+      }
       const { dX } = await runKernel(
         device(),
         softmaxBackwardKernel({ log, lanes, vector: columns % 4 === 0 }),
@@ -82,6 +87,21 @@ describe('softmax', () => {
       expectClose('logarithms', logs, reference.logSoftmax(x, columns), 1e-6)
     },
   )
+
+  it.each([3, 8, 70])('masks by −∞, and gives 0 for a row of it: %i columns', async (columns) => {
+    const x = randomArray(2 * columns, 3)
+    x.fill(-Infinity, 0, columns)
+    x[columns + 1] = -Infinity
+    const expected = reference.softmax(x, columns).fill(0, 0, columns)
+    for (const lanes of [1, 64] as const) {
+      for (const short of columns <= SHORT && lanes === 1 ? [false, true] : [false]) {
+        const out = await forward(x, columns, false, lanes, short)
+        expect([...out.subarray(0, columns)]).toEqual(new Array(columns).fill(0))
+        expect(out[columns + 1]).toBe(0)
+        expectClose(`${lanes} lanes, short ${short}`, out, expected, 1e-6)
+      }
+    }
+  })
 
   it('gives rows with one far larger logit 0 and 1, and no NaN', async () => {
     const x = Float32Array.of(1e4, -1e4, -1e4, 88.8, 1e4, -88.8)

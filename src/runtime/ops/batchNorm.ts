@@ -4,6 +4,10 @@ import {
   batchNormTrainBackwardKernel,
   batchNormTrainKernel,
 } from '../../kernels/batchNorm.ts'
+import {
+  batchNormTrainAloneKernel,
+  batchNormTrainBackwardAloneKernel,
+} from '../../kernels/batchNormAlone.ts'
 import { expect, expectShape } from '../shape.ts'
 import { apply, type BackwardContext, type Op } from '../tape.ts'
 import type { Tensor } from '../tensor.ts'
@@ -41,6 +45,9 @@ function check(op: string, { x, weight, bias }: Inputs, running: Tensor): [numbe
   return [rows, columns]
 }
 
+/** Whether a thread takes whole columns. */
+const alone = ({ device, shape }: Tensor): boolean => device.adapter.software && shape[1]! % 4 === 0
+
 /** The three gradient outputs; those that nobody wants still need a place to be written. */
 function gradientOutputs({
   saved,
@@ -63,8 +70,9 @@ const trainOp: Op<Inputs, Attributes, Saved> = {
     const { device } = x
     const out = device.empty(x.shape)
     const statistics = device.empty([2, columns])
+    const kernel = alone(x) ? batchNormTrainAloneKernel : batchNormTrainKernel
     device.dispatch(
-      batchNormTrainKernel({ relu }),
+      kernel({ relu }),
       { x, weight, bias, running, statistics, out },
       { rows, columns, eps, momentum },
     )
@@ -77,8 +85,9 @@ const trainOp: Op<Inputs, Attributes, Saved> = {
     const [rows, columns] = x.shape as [number, number]
     const gradients = gradientOutputs(context)
     const { x: dX, weight: dWeight, bias: dBias } = gradients
+    const kernel = alone(x) ? batchNormTrainBackwardAloneKernel : batchNormTrainBackwardKernel
     x.device.dispatch(
-      batchNormTrainBackwardKernel({ relu: attributes.relu }),
+      kernel({ relu: attributes.relu }),
       { x, weight, bias, statistics, dOut, dX, dWeight, dBias },
       { rows, columns },
     )
@@ -90,12 +99,12 @@ const evalOp: Op<Inputs, Attributes, Saved> = {
   name: 'batchNormEval',
   forward(inputs, { running, eps, relu }) {
     const { x, weight, bias } = inputs
-    const [, columns] = check('batchNormEval', inputs, running)
+    const [rows, columns] = check('batchNormEval', inputs, running)
     const out = x.device.empty(x.shape)
     x.device.dispatch(
-      batchNormEvalKernel({ relu }),
+      batchNormEvalKernel({ relu, vector: columns % 4 === 0 }),
       { x, weight, bias, running, out },
-      { size: x.size, columns, eps },
+      { rows, columns, eps },
     )
     return { out, saved: { x, weight, bias, statistics: running } }
   },

@@ -1,4 +1,4 @@
-import { softmaxBackwardKernel, softmaxKernel } from '../../kernels/softmax.ts'
+import { SHORT, softmaxBackwardKernel, softmaxKernel } from '../../kernels/softmax.ts'
 import { rowsOf } from '../rows.ts'
 import { apply, type Op } from '../tape.ts'
 import type { Tensor } from '../tensor.ts'
@@ -8,7 +8,8 @@ const softmaxOp: Op<{ x: Tensor<'f32'> }, { log: boolean }, { out: Tensor<'f32'>
   forward({ x }, { log }) {
     const { rows, columns, options } = rowsOf(x)
     const out = x.device.empty(x.shape)
-    x.device.dispatch(softmaxKernel({ log, ...options }), { x, out }, { rows, columns })
+    const short = columns <= SHORT && options.lanes === 1 && !options.vector
+    x.device.dispatch(softmaxKernel({ log, ...options, short }), { x, out }, { rows, columns })
     return { out, saved: { out } }
   },
   backward({ gradient, saved: { out }, attributes: { log }, output }) {
@@ -21,8 +22,8 @@ const softmaxOp: Op<{ x: Tensor<'f32'> }, { log: boolean }, { out: Tensor<'f32'>
 }
 
 /**
- * exp(x) / Σ exp(x) over the last dimension. Finite values of any size are safe; mask an entry with
- * a large negative number, not with −∞, which WGSL need not support.
+ * exp(x) / Σ exp(x) over the last dimension. Finite values of any size are safe. An entry is masked by
+ * −∞ or a large negative number; a row of −∞ alone gives 0.
  */
 export const softmax = (x: Tensor<'f32'>): Tensor<'f32'> => apply(softmaxOp, { x }, { log: false })
 

@@ -596,7 +596,11 @@ export class Device {
   async sync(): Promise<void> {
     this.assertUsable('sync')
     this.flush()
-    await this.#orLost(this.gpu.queue.onSubmittedWorkDone())
+    const { gpu } = this
+    await this.#orLost(gpu.queue.onSubmittedWorkDone())
+    // Work counts as done on a lost device too, before the loss is told; a map fails there.
+    const probe = gpu.createBuffer({ label: 'keeplight sync', size: 4, usage: STAGING })
+    await this.#orLost(probe.mapAsync(1)).finally(() => probe.destroy())
     await this.#settle()
   }
 

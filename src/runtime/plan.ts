@@ -155,7 +155,7 @@ export class Plan<I extends Readonly<Record<string, Tensor>>, O> {
    * Like {@link Plan.runMany}, but never more than a few submits ahead of the GPU: costs are measured
    * while it runs, and nothing piles up. Resolves when the last replay is enqueued.
    *
-   * @throws KeeplightError `device-lost` when the device is lost meanwhile
+   * @throws KeeplightError `device-lost` when a loss of the device is told meanwhile
    */
   async replay(count: number): Promise<void> {
     this.#assertRunnable(count)

@@ -14,6 +14,14 @@ export { keep, scope, Tensor } from './runtime/tensor.ts'
 export type { ArrayOf, Dtype, TensorArray } from './runtime/dtype.ts'
 export { backward, withoutTape } from './runtime/tape.ts'
 export { Plan, record, type PlanStats } from './runtime/plan.ts'
+export type { DispatchRecord, Profile } from './runtime/profile.ts'
+export {
+  chromeTrace,
+  profileTable,
+  summarizeProfile,
+  type ProfileRow,
+  type ProfileSummary,
+} from './runtime/profileReport.ts'
 export { Parameters } from './runtime/parameters.ts'
 export { measureSpeed, timePlan, type Speed } from './runtime/speed.ts'
 export * from './runtime/ops/index.ts'

@@ -1,4 +1,5 @@
 import {
+  attentionCost,
   layoutParams,
   perBatch,
   sliceWgsl,
@@ -40,9 +41,11 @@ export const MAX_HEAD_SIZE = 128
 export type AttentionBinding = 'q' | 'k' | 'v' | 'out' | 'lse'
 
 export const attentionKernel = kernelFamily((options: AttentionOptions) => {
-  return options.variant === 'tile'
-    ? tileKernel(options)
-    : subgroupKernel(options, options.variant === 'subgroup8' ? 8 : 4)
+  const kernel =
+    options.variant === 'tile'
+      ? tileKernel(options)
+      : subgroupKernel(options, options.variant === 'subgroup8' ? 8 : 4)
+  return { ...kernel, cost: attentionCost(2, options.causal) }
 })
 
 const label = ({ headSize, causal, logSumExp, variant }: AttentionOptions): string =>

@@ -1,4 +1,5 @@
 import {
+  attentionCost,
   layoutParams,
   perBatch,
   sliceWgsl,
@@ -183,6 +184,7 @@ export const attentionBackwardKernel = kernelFamily(
         },
       ],
       workgroups: (params: AttentionParams) => sliceWorkgroups(TILE)(params),
+      cost: attentionCost(ownsQueries ? 3 : 4, causal),
       wgsl: /* wgsl */ `// Owned rows, then other rows
 var<workgroup> tile: array<vec4f, ${TILE_QUADS}>;
 // [other][y], four owned rows each

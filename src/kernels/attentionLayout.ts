@@ -1,4 +1,4 @@
-import { linearWorkgroups, type Workgroups } from './kernel.ts'
+import { linearWorkgroups, type KernelCost, type Workgroups } from './kernel.ts'
 
 /**
  * Where a token's head starts, in elements: of q, k, v at
@@ -106,3 +106,11 @@ export const sliceWorkgroups =
   (rows: number) =>
   ({ batches, heads, tokens }: AttentionParams): Workgroups =>
     linearWorkgroups(batches * heads * Math.ceil(tokens / rows), 1)
+
+/** Of `products` of Q·Kᵀ's size, half of them masked when causal. */
+export const attentionCost =
+  (products: number, causal: boolean) =>
+  ({ batches, heads, tokens, headSize }: AttentionParams): KernelCost => {
+    const pairs = causal ? (tokens * (tokens + 1)) / 2 : tokens ** 2
+    return { flops: products * 2 * batches * heads * pairs * headSize }
+  }

@@ -40,6 +40,14 @@ export type KernelFeature = 'subgroups' | 'shader-f16'
  */
 export type KernelVariant = 'tile' | 'subgroup8' | 'subgroup4'
 
+/** What a dispatch has to do at least, for profiles. */
+export interface KernelCost {
+  /** Floating-point operations; a multiply-add counts two. */
+  readonly flops?: number
+  /** Bytes read and written once each; left out: all that is bound. */
+  readonly bytes?: number
+}
+
 /**
  * How a problem is cut when a tensor of it is larger than one binding may be: along a parameter that
  * counts independent units (elements, rows, images), into dispatches of the same kernel, each of which
@@ -74,6 +82,8 @@ export interface Kernel<B extends string = string, P extends string = string> {
   /** Ways to cut a problem beyond one binding; the first that fits is taken. */
   readonly splits?: readonly Split<NoInfer<B>, NoInfer<P>>[]
   workgroups(params: Readonly<Record<P, number>>): Workgroups
+  /** For profiles, where arithmetic bounds the kernel or it touches only a part of what it binds. */
+  cost?(params: Readonly<Record<P, number>>): KernelCost
 }
 
 export const read = (type: ElementType): Binding => ({ access: 'read', type })
@@ -154,6 +164,16 @@ export function packParams<P extends string>(
     else data.setUint32(index * 4, values[name], true)
   })
   return data.buffer
+}
+
+/** The inverse of {@link packParams}. */
+export function unpackParams(kernel: Kernel, bytes: ArrayBuffer): Record<string, number> {
+  const data = new DataView(bytes)
+  const values = Object.entries<ParameterType>(kernel.params).map(([name, type], index) => {
+    const read = type === 'f32' ? data.getFloat32(index * 4, true) : data.getUint32(index * 4, true)
+    return [name, read] as const
+  })
+  return Object.fromEntries(values)
 }
 
 /** The largest number of workgroups in one dimension that every adapter takes. */

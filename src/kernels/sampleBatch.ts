@@ -40,6 +40,7 @@ export const sampleBatchKernel = defineKernel({
     noise: 'f32',
   },
   workgroups: ({ batch }) => linearWorkgroups(2 * batch, 1),
+  cost: ({ batch, dimension }) => ({ bytes: 2 * (2 * dimension + 1) * batch * 4 }),
   wgsl: /* wgsl */ `
 ${philoxWgsl}
 ${permuteWgsl}

@@ -44,9 +44,10 @@ const DISABLE = ['timestamp_quantization']
 export async function createDevice(options: NodeDeviceOptions = {}): Promise<Device> {
   if (options.gpu) return createDeviceFrom(options)
   const name = options.adapter ?? process.env['KEEPLIGHT_ADAPTER']
+  const toggles = options.toggles ?? []
   const flags = [
-    `enable-dawn-features=${[...ENABLE, ...(options.toggles ?? [])].join(',')}`,
-    `disable-dawn-features=${DISABLE.join(',')}`,
+    `enable-dawn-features=${[...ENABLE, ...toggles].join(',')}`,
+    `disable-dawn-features=${DISABLE.filter((toggle) => !toggles.includes(toggle)).join(',')}`,
   ]
   if (name) {
     const software = SOFTWARE_DRIVERS[name.toLowerCase()]

@@ -26,6 +26,7 @@ import {
   type MemoryWanted,
 } from './outOfMemory.ts'
 import { BufferPool, type Allocation, type PoolStats } from './pool.ts'
+import { Passes, Profiler, type Profile, type Submission } from './profile.ts'
 import { checkShape, sizeOf, type Shape } from './shape.ts'
 import { Tensor } from './tensor.ts'
 
@@ -115,8 +116,8 @@ export class Device {
   readonly #checks = new Set<Promise<void>>()
   #batch: Command[] = []
   #batchMs = 0
-  #encoder: GPUCommandEncoder | undefined
-  #pass: GPUComputePassEncoder | undefined
+  #passes: Passes | undefined
+  #profiler: Profiler | undefined
   #recorder: Recorder | undefined
   #error: KeeplightError | undefined
   #connection: Connection
@@ -439,10 +440,15 @@ export class Device {
     this.#batchMs += cost
     const slot = this.#batch.length * UNIFORM_STRIDE
     this.#uniformData.set(new Uint8Array(command.params), slot)
-    this.#encoder ??= this.gpu.createCommandEncoder({ label: 'keeplight eager' })
-    this.#pass ??= this.#encoder.beginComputePass({ label: 'keeplight eager' })
+    this.#passes ??= this.passes('keeplight eager')
     this.#batch.push(command)
-    this.encodeInto(this.#pass, command, this.bindGroup(command, this.#connection.uniforms), slot)
+    const group = this.bindGroup(command, this.#connection.uniforms)
+    this.encodeInto(this.#passes, command, group, slot)
+  }
+
+  /** @internal Starts an encoder for dispatches; `submit` ends it. */
+  passes(label: string): Passes {
+    return new Passes(this.gpu, label, this.#profiler)
   }
 
   /** @internal */
@@ -463,13 +469,10 @@ export class Device {
   }
 
   /** @internal */
-  encodeInto(
-    pass: GPUComputePassEncoder,
-    { kernel, workgroups }: Command,
-    group: GPUBindGroup,
-    slot: number,
-  ): void {
+  encodeInto(passes: Passes, command: Command, group: GPUBindGroup, slot: number): void {
+    const { kernel, workgroups } = command
     const { pipeline, hasParams } = this.#connection.pipelines.get(kernel)
+    const pass = passes.next(command)
     pass.setPipeline(pipeline)
     pass.setBindGroup(0, group, hasParams ? [slot] : [])
     pass.dispatchWorkgroups(...workgroups)
@@ -490,12 +493,10 @@ export class Device {
 
   /** Submits what eager code has enqueued. */
   flush(): void {
-    const encoder = this.#encoder
-    if (!encoder) return
+    const passes = this.#passes
+    if (!passes) return
     const batch = this.#batch
-    this.#pass?.end()
-    this.#encoder = undefined
-    this.#pass = undefined
+    this.#passes = undefined
     this.gpu.queue.writeBuffer(
       this.#connection.uniforms,
       0,
@@ -503,17 +504,18 @@ export class Device {
       0,
       batch.length * UNIFORM_STRIDE,
     )
-    this.submit(encoder, batch)
+    this.submit(passes, batch)
     this.#batch = []
     this.#batchMs = 0
   }
 
   /** @internal Finishes and submits an encoder; its errors are blamed on one of `batch`. */
-  submit(encoder: GPUCommandEncoder, batch: readonly Command[]): void {
+  submit(work: Submission, batch: readonly Command[]): void {
     this.#submits++
     const scopes = ['validation', 'out-of-memory', 'internal'] as const
     scopes.forEach((filter) => this.gpu.pushErrorScope(filter))
-    this.gpu.queue.submit([encoder.finish()])
+    this.gpu.queue.submit([work.finish()])
+    work.submitted?.()
     if (batch.length > 0) this.budget.submitted(batch, this.gpu.queue.onSubmittedWorkDone())
     const what = (message: string): string => culprit(batch, message)
     scopes.forEach(() => this.#check(this.gpu.popErrorScope(), what))
@@ -558,6 +560,35 @@ export class Device {
       return arrayOf(tensor.dtype, staging.getMappedRange().slice(0), tensor.size)
     } finally {
       staging.destroy()
+    }
+  }
+
+  /**
+   * Runs `body` and times every dispatch that it enqueues, eager or by a plan, with GPU timestamps.
+   * Each gets a compute pass of its own meanwhile, so the whole takes longer; results stay the same.
+   *
+   * @throws KeeplightError `device` when the adapter has no timestamps
+   */
+  async profile(body: () => unknown): Promise<Profile> {
+    this.assertUsable('profile')
+    if (this.recording || this.#profiler) {
+      const what = this.recording ? 'a plan is being recorded' : 'another profile is being taken'
+      throw new KeeplightError('usage', `profile: ${what}; take one profile at a time`)
+    }
+    this.flush()
+    const profiler = new Profiler(this)
+    this.#profiler = profiler
+    try {
+      await body()
+    } finally {
+      this.flush()
+      this.#profiler = undefined
+    }
+    try {
+      await this.sync()
+      return await profiler.result()
+    } finally {
+      profiler.destroy()
     }
   }
 
@@ -619,8 +650,7 @@ export class Device {
     const kernels = this.#connection.pipelines.kernels()
     this.#batch = []
     this.#batchMs = 0
-    this.#encoder = undefined
-    this.#pass = undefined
+    this.#passes = undefined
     this.#checks.clear()
     this.#error = undefined
     this.#pool.trim()

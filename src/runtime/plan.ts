@@ -5,6 +5,7 @@ import type { Device, Recorder } from './device.ts'
 import { KeeplightError } from './errors.ts'
 import { assertPresent } from './loss.ts'
 import type { Allocation } from './pool.ts'
+import type { Passes } from './profile.ts'
 import { hold, keep, scope, tensorsIn, type Tensor } from './tensor.ts'
 
 export interface PlanStats extends ArenaStats {
@@ -127,14 +128,12 @@ export class Plan<I extends Readonly<Record<string, Tensor>>, O> {
     this.#assertRunnable(count)
     const device = this.#device
     device.flush()
-    let encoder: GPUCommandEncoder | undefined
-    let pass: GPUComputePassEncoder | undefined
+    let passes: Passes | undefined
     let batch: Command[] = []
     let ms = 0
     const submit = (): void => {
-      pass?.end()
-      if (encoder) device.submit(encoder, batch)
-      encoder = pass = undefined
+      if (passes) device.submit(passes, batch)
+      passes = undefined
       batch = []
       ms = 0
     }
@@ -142,9 +141,8 @@ export class Plan<I extends Readonly<Record<string, Tensor>>, O> {
       this.#commands.forEach((command, i) => {
         const cost = device.budget.costOf(command)
         if (!device.budget.fits(ms, cost)) submit()
-        encoder ??= device.gpu.createCommandEncoder({ label: 'keeplight plan' })
-        pass ??= encoder.beginComputePass({ label: 'keeplight plan' })
-        device.encodeInto(pass, command, this.#groups[i]!, i * UNIFORM_STRIDE)
+        passes ??= device.passes('keeplight plan')
+        device.encodeInto(passes, command, this.#groups[i]!, i * UNIFORM_STRIDE)
         batch.push(command)
         ms += cost
       })

@@ -125,7 +125,7 @@ describe('recoverDevice', () => {
         // What it captured and nothing restored is named before anything runs.
         const error = errorOf(() => plan.run({ x: values }))
         expect(error.code).toBe('device-lost')
-        expect(error.message).toMatch(/^add: b f32\[1, 8\] was lost/)
+        expect(error.message).toMatch(/^add\S*: b f32\[1, 8\] was lost/)
         state.write(new Float32Array(8))
         plan.run({ x: values })
         expect(hashBits(await plan.outputs.read())).toBe(expected)
@@ -145,7 +145,7 @@ describe('recoverDevice', () => {
       expect([...(await plan.outputs.read())]).toEqual([8])
       device.gpu.destroy()
       await recoverDevice(device)
-      expect(errorOf(() => plan.run()).message).toMatch(/^scale: x f32\[1\] was lost/)
+      expect(errorOf(() => plan.run()).message).toMatch(/^scale\S*: x f32\[1\] was lost/)
       plan.outputs.write(Float32Array.of(8))
       plan.run()
       expect([...(await plan.outputs.read())]).toEqual([16])
@@ -194,7 +194,7 @@ describe('recoverDevice', () => {
 describe('withRecovery', () => {
   it('resumes a counting plan to the same bits wherever its device was lost', () =>
     withDevice(async (device) => {
-      const points = import.meta.env.VITE_KEEPLIGHT_ADAPTER === 'lavapipe' ? 35 : 10
+      const points = import.meta.env.VITE_KEEPLIGHT_ADAPTER === 'lavapipe' ? 40 : 10
       const weights = device.constant(
         randomArray(64, 1).map((value) => value * 0.3),
         [8, 8],

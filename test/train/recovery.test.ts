@@ -9,6 +9,7 @@ import type { Device } from '../../src/runtime/device.ts'
 import { KeeplightError } from '../../src/runtime/errors.ts'
 import { recoverDevice } from '../../src/runtime/recovery.ts'
 import { cluster, type ClusterOptions } from '../../src/train/cluster.ts'
+import { kmeans } from '../../src/train/kmeans.ts'
 import { hashBits } from '../support/compare.ts'
 import { destroyAt } from '../support/destroyAt.ts'
 import { openDevice } from '../support/device.ts'
@@ -89,14 +90,16 @@ async function train(
   return [hashBits(result.probabilities), hashBits(Float64Array.from(trace)), ...head].join(' ')
 }
 
-// Every recovery compiles all pipelines again, which takes software drivers their time; the other 35
+// Every recovery compiles all pipelines again, which takes software drivers their time; the other 40
 // of the plan's 50 points are in test/runtime/recovery.test.ts, where there are few to compile.
-const POINTS = import.meta.env.VITE_KEEPLIGHT_ADAPTER === 'lavapipe' ? 15 : 5
+const POINTS = import.meta.env.VITE_KEEPLIGHT_ADAPTER === 'lavapipe' ? 10 : 5
 
 describe('work on a device that is lost at a random submit', () => {
   it('goes on to the same bits, or fails with the cause within 10 s', async () => {
     const device = await openDevice()
-    const model = smallModel(device)
+    // Another device, so that either compiles only its own pipelines again.
+    const encoding = await openDevice()
+    const model = smallModel(encoding)
     const expectedFeatures = await model.embedPixels(pixels)
     const expected = { features: hashBits(expectedFeatures), run: '' }
     expect(expectedFeatures.every(Number.isFinite)).toBe(true)
@@ -112,7 +115,7 @@ describe('work on a device that is lost at a random submit', () => {
       const start = performance.now()
       if (point % 5 === 0) {
         // Embedding does not go on by itself: its call fails, and the next one gives the same bits.
-        const end = destroyAt(device, point % 2)
+        const end = destroyAt(encoding, point % 2)
         const error: unknown = await model.embedPixels(pixels).then(
           () => undefined,
           (error: unknown) => error,
@@ -121,7 +124,7 @@ describe('work on a device that is lost at a random submit', () => {
         expect(error).toBeInstanceOf(KeeplightError)
         expect((error as KeeplightError).code).toBe('device-lost')
         expect((error as KeeplightError).message).toContain('lost (destroyed)')
-        await recoverDevice(device)
+        await recoverDevice(encoding)
         expect(hashBits(await model.embedPixels(pixels)), `point ${point}`).toBe(expected.features)
         seen.embedding++
       } else {
@@ -140,7 +143,7 @@ describe('work on a device that is lost at a random submit', () => {
       }
       expect(performance.now() - start).toBeLessThan(10_000)
     }
-    expect(device.generation).toBe(POINTS)
+    expect(encoding.generation + device.generation).toBe(POINTS)
     expect(seen).toMatchObject({ embedding: POINTS / 5, training: (POINTS / 5) * 4 })
     expect(seen.resumed).toBeGreaterThan(0)
 
@@ -149,6 +152,29 @@ describe('work on a device that is lost at a random submit', () => {
     await train(device, expectedFeatures)
     expect(device.stats().usedBytes).toBe(usedBytes)
     await model.dispose()
+    expect(encoding.stats().usedBytes).toBe(0)
+    encoding.close()
+    device.close()
+  })
+
+  it('seeds and assigns k-means again after a loss, to the same bits', async () => {
+    const device = await openDevice()
+    const data = randomArray(60 * 4, 8)
+    const options = { device, count: 60, dimension: 4, k: 4, restarts: 3, seed: 2 }
+    const run = async (): Promise<string> => {
+      const { assignments, centres } = await kmeans(data, options)
+      return [hashBits(assignments), hashBits(centres)].join(' ')
+    }
+    const expected = await run()
+    const before = device.stats()
+    expect(await run()).toBe(expected)
+    const submits = device.stats().submits - before.submits
+    for (let point = 0; point < 5; point++) {
+      const end = destroyAt(device, Math.floor(randomUniform(11, 0, point) * submits))
+      expect(await run(), `point ${point}`).toBe(expected)
+      expect(end(), 'the device was destroyed').toBe(true)
+    }
+    expect(device.stats().usedBytes).toBe(before.usedBytes)
     device.close()
   })
 

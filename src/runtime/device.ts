@@ -424,6 +424,15 @@ export class Device {
     if (missing) {
       throw new KeeplightError('validation', `${kernel.label}: this adapter lacks ${missing}`)
     }
+    for (const [name, tensor] of Object.entries<Tensor>(tensors)) {
+      if (tensor.device !== this) {
+        throw new KeeplightError(
+          'validation',
+          `${kernel.label}: ${name} ${tensor.toString()} belongs to another device; ` +
+            'read it there and make a tensor of its values here',
+        )
+      }
+    }
     for (const command of makeCommands(generic, tensors, params, this)) {
       if (!this.#recorder) assertPresent(command)
       forgetSources(command)

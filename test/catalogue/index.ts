@@ -6,6 +6,7 @@ import { layout } from './layout.ts'
 import { linearFamily } from './linear.ts'
 import { losses } from './losses.ts'
 import { norms } from './norms.ts'
+import { random } from './random.ts'
 import { rows } from './rows.ts'
 import { search } from './search.ts'
 import { small } from './small.ts'
@@ -22,6 +23,7 @@ export const catalogue: readonly OpCase[] = [
   ...search,
   ...small,
   ...images,
+  ...random,
 ]
 
 /** `layerNorm: outliers of ±100`, unique in the catalogue. */

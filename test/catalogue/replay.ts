@@ -49,11 +49,12 @@ const wordsOf = (bytes: number): number => Math.ceil(bytes / 4)
 /** One copy after the other, so that the host waits for a single one. */
 function copyAll({ gpu }: Device, tensors: readonly Tensor[], into: Tensor): void {
   const encoder = gpu.createCommandEncoder({ label: 'gather outputs' })
+  const target = into.allocation.buffer.gpu
   let at = into.allocation.offset + into.offset
   for (const { allocation, offset, byteLength } of tensors) {
     const size = 4 * wordsOf(byteLength)
     const from = allocation.offset + offset
-    encoder.copyBufferToBuffer(allocation.buffer.gpu, from, into.allocation.buffer.gpu, at, size)
+    encoder.copyBufferToBuffer(allocation.buffer.gpu, from, target, at, size)
     at += size
   }
   gpu.queue.submit([encoder.finish()])

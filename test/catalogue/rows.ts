@@ -100,12 +100,12 @@ export const rows: readonly OpCase[] = [
     op: 'embedTokens',
     inputs: {
       patches: activations(kind, [3, ROWS, COLUMNS], 1),
-      classToken: normal([COLUMNS], 2),
-      positions: normal([ROWS + 1, COLUMNS], 3, 0.1),
+      prefix: normal([2, COLUMNS], 2),
+      positions: normal([ROWS + 2, COLUMNS], 3, 0.1),
     },
-    leaves: ['patches', 'classToken', 'positions'],
-    run: ({ patches, classToken, positions }) => embedTokens(patches!, classToken!, positions!),
-    reference: ({ patches, classToken, positions }) =>
-      embedReference(patches!, classToken!, positions!, COLUMNS),
+    leaves: ['patches', 'prefix', 'positions'],
+    run: ({ patches, prefix, positions }) => embedTokens(patches!, prefix!, positions!),
+    reference: ({ patches, prefix, positions }) =>
+      embedReference(patches!, prefix!, positions!, COLUMNS),
   })),
 ]

@@ -6,17 +6,28 @@
  */
 export { createDevice, Device } from './runtime/device.ts'
 export type { AdapterDescription, DeviceOptions, DeviceStats } from './runtime/device.ts'
+export { recoverDevice, withRecovery, type RecoverOptions } from './runtime/recovery.ts'
+export type { SubmitStats } from './runtime/budget.ts'
 export { KeeplightError, type ErrorCode } from './runtime/errors.ts'
 export { keep, scope, Tensor } from './runtime/tensor.ts'
 export type { ArrayOf, Dtype, TensorArray } from './runtime/dtype.ts'
 export { backward, withoutTape } from './runtime/tape.ts'
 export { Plan, record, type PlanStats } from './runtime/plan.ts'
+export type { DispatchRecord, Profile } from './runtime/profile.ts'
+export {
+  chromeTrace,
+  profileTable,
+  summarizeProfile,
+  type ProfileRow,
+  type ProfileSummary,
+} from './runtime/profileReport.ts'
 export { Parameters } from './runtime/parameters.ts'
 export { measureSpeed, timePlan, type Speed } from './runtime/speed.ts'
 export * from './runtime/ops/index.ts'
 export { defineKernel, kernelSource, read, readWrite, type Kernel } from './kernels/kernel.ts'
 export type { Activation } from './kernels/activations.ts'
-export { randomBits, randomUniform } from './kernels/random.ts'
+export { randomBits, randomInteger, randomNormal, randomUniform } from './kernels/random.ts'
+export { permutationKey, permute as permuteIndex } from './kernels/permutation.ts'
 
 export { DEFAULT_MODEL, loadModel } from './loadModel.ts'
 export { modelFromBytes, VisionModel, type ModelOptions } from './model/model.ts'
@@ -31,6 +42,14 @@ export {
   type PreprocessConfig,
 } from './model/preprocess.ts'
 export { VisionTransformer } from './model/vit/vit.ts'
+export { Tokenizer, type TokenizeOptions } from './model/text/tokenizer.ts'
+export { readText, type TextConfig, type TextWeights } from './model/text/names.ts'
+export {
+  textInputs,
+  TextTransformer,
+  type TextInputs,
+  type TextOutput,
+} from './model/text/textTransformer.ts'
 export {
   transformerBlock,
   type Affine,

@@ -17,6 +17,10 @@ export function addClusterCommand(program: Command, context: (quiet: Output) => 
     .argument('<data>', 'folder of images, flat or with one subfolder per class')
     .requiredOption('-k, --clusters <n>', 'number of clusters', integer(2, 10_000))
     .option('-o, --out <folder>', 'where the results go', 'keeplight-out')
+    .option(
+      '--profile <file>',
+      'time every GPU dispatch: a table, and a trace for Chrome in a file',
+    )
   addTrainingOptions(command)
   addCommonOptions(command)
   command

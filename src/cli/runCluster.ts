@@ -1,4 +1,4 @@
-import { resolve } from 'node:path'
+import { dirname, resolve } from 'node:path'
 import { defaultCacheFolder } from '../data/cache.node.ts'
 import { scanFolder } from '../data/folder.node.ts'
 import type { ImageFolder } from '../data/folder.node.ts'
@@ -12,6 +12,7 @@ import type { Collection } from './collect.ts'
 import { makeContactSheets } from './contactSheets.ts'
 import type { Context } from './context.ts'
 import { prepareOutput } from './files.ts'
+import { profiled } from './profiled.ts'
 import type { ClusterSettings } from './settings.ts'
 import { Stopwatch } from './stopwatch.ts'
 import { writeResults } from './writeResults.ts'
@@ -33,6 +34,8 @@ export async function runCluster(
   const folder = await scanFolder(data)
   requireImages(data, folder.files.length, settings.k)
   await prepareOutput(out)
+  const trace = settings.profile === undefined ? undefined : resolve(settings.profile)
+  if (trace !== undefined) await prepareOutput(dirname(trace))
   terminal.note(describeFolder(folder))
 
   const device = await createDevice({ adapter: settings.adapter })
@@ -40,29 +43,31 @@ export async function runCluster(
     const model = await loadModel(settings.model, { device })
     terminal.note(`${model.name} on ${describeAdapter(device)}`)
     watch.lap('start')
-    const collection = await collectFeatures(folder, model, {
-      views: settings.views,
-      cacheFolder: settings.cache ? defaultCacheFolder(process.env) : undefined,
-      terminal,
-      signal,
-    })
-    watch.lap('embedding')
-    for (const { path, message } of collection.broken.slice(0, 20)) {
-      terminal.warn(`left out ${path}: ${message}`)
-    }
-    requireImages(data, collection.kept.length, settings.k)
-    const result = await train(collection, settings, device, { terminal, signal })
-    watch.lap('training')
-    return await finish(
-      folder,
-      collection,
-      result,
-      { settings, out, device, model, watch },
-      {
+    return await profiled(device, trace, terminal, async () => {
+      const collection = await collectFeatures(folder, model, {
+        views: settings.views,
+        cacheFolder: settings.cache ? defaultCacheFolder(process.env) : undefined,
         terminal,
         signal,
-      },
-    )
+      })
+      watch.lap('embedding')
+      for (const { path, message } of collection.broken.slice(0, 20)) {
+        terminal.warn(`left out ${path}: ${message}`)
+      }
+      requireImages(data, collection.kept.length, settings.k)
+      const result = await train(collection, settings, device, { terminal, signal })
+      watch.lap('training')
+      return finish(
+        folder,
+        collection,
+        result,
+        { settings, out, device, model, watch },
+        {
+          terminal,
+          signal,
+        },
+      )
+    })
   } finally {
     device.close()
   }

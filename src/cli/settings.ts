@@ -19,6 +19,8 @@ export interface ClusterSettings {
   readonly lr?: number
   readonly seed: number
   readonly cache: boolean
+  /** File for a trace of every dispatch. */
+  readonly profile?: string
   readonly quiet: boolean
   readonly json: boolean
 }

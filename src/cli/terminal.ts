@@ -28,6 +28,11 @@ export class Terminal {
     if (!this.options.quiet) process.stderr.write(`${oneLine(text)}\n`)
   }
 
+  /** Several lines about what happened, as they are. */
+  noteLines(text: string): void {
+    if (!this.options.quiet) process.stderr.write(`${text}\n`)
+  }
+
   /** A line about something that went wrong without ending the run. */
   warn(text: string): void {
     process.stderr.write(`keeplight: ${oneLine(text)}\n`)

@@ -6,6 +6,7 @@ import {
   read,
   readWrite,
   type Binding,
+  splitQuads,
 } from './kernel.ts'
 
 const GROUP = 64
@@ -23,6 +24,7 @@ const GROUP = 64
 export const adamKernel = kernelFamily(({ groups }: { readonly groups: boolean }) =>
   defineKernel<AdamBinding, AdamParam>({
     label: groups ? 'adamW' : 'adam',
+    splits: [splitQuads<AdamBinding>(groups, ['gradients', 'values', 'moments', 'squares'])],
     bindings: {
       gradients: read('vec4<f32>'),
       schedule: read('f32'),

@@ -1,4 +1,11 @@
-import { layoutParams, sliceWgsl, sliceWorkgroups, type AttentionParam } from './attentionLayout.ts'
+import {
+  attentionCost,
+  layoutParams,
+  perBatch,
+  sliceWgsl,
+  sliceWorkgroups,
+  type AttentionParam,
+} from './attentionLayout.ts'
 import {
   defineKernel,
   kernelFamily,
@@ -34,9 +41,11 @@ export const MAX_HEAD_SIZE = 128
 export type AttentionBinding = 'q' | 'k' | 'v' | 'out' | 'lse'
 
 export const attentionKernel = kernelFamily((options: AttentionOptions) => {
-  return options.variant === 'tile'
-    ? tileKernel(options)
-    : subgroupKernel(options, options.variant === 'subgroup8' ? 8 : 4)
+  const kernel =
+    options.variant === 'tile'
+      ? tileKernel(options)
+      : subgroupKernel(options, options.variant === 'subgroup8' ? 8 : 4)
+  return { ...kernel, cost: attentionCost(2, options.causal) }
 })
 
 const label = ({ headSize, causal, logSumExp, variant }: AttentionOptions): string =>
@@ -57,6 +66,19 @@ function bindings({ logSumExp }: AttentionOptions): Record<AttentionBinding, Bin
     ...(logSumExp ? { lse: readWrite('f32') } : {}),
   } as Record<AttentionBinding, Binding>
 }
+
+const splits = [
+  {
+    along: 'batches',
+    per: {
+      q: perBatch.in,
+      k: perBatch.in,
+      v: perBatch.in,
+      out: perBatch.out,
+      lse: perBatch.query,
+    },
+  },
+] as const
 
 /** Stands for −∞, which WGSL has no constant for; exp of it is 0. */
 const MASKED = '-1e30'
@@ -86,6 +108,7 @@ function tileKernel(options: AttentionOptions): Kernel<AttentionBinding, Attenti
     label: label(options),
     bindings: bindings(options),
     params: layoutParams,
+    splits,
     workgroups: sliceWorkgroups(TILE),
     wgsl: /* wgsl */ `
 // Rows of Q, then rows of K; or rows of V
@@ -233,6 +256,7 @@ function subgroupKernel(
     label: label(options),
     bindings: bindings(options),
     params: layoutParams,
+    splits,
     features: ['subgroups'],
     workgroups: sliceWorkgroups(queries),
     wgsl: /* wgsl */ `${linearIdWgsl}

@@ -1,5 +1,7 @@
 import {
+  attentionCost,
   layoutParams,
+  perBatch,
   sliceWgsl,
   sliceWorkgroups,
   type AttentionParam,
@@ -44,6 +46,9 @@ export const attentionDeltaKernel = defineKernel<
   Exclude<AttentionParam, 'scale'>
 >({
   label: 'attentionDelta',
+  splits: [
+    { along: 'batches', per: { out: perBatch.out, dOut: perBatch.out, delta: perBatch.query } },
+  ],
   bindings: { out: read('vec4<f32>'), dOut: read('vec4<f32>'), delta: readWrite('f32') },
   params: layoutParams,
   workgroups: ({ batches, heads, tokens }) => linearWorkgroups(batches * heads * tokens, 64),
@@ -163,7 +168,23 @@ export const attentionBackwardKernel = kernelFamily(
         ...(ownsQueries || packed ? {} : { dV: readWrite('vec4<f32>') }),
       } as Record<BackwardBinding, Binding>,
       params: layoutParams,
+      splits: [
+        {
+          along: 'batches',
+          per: {
+            q: perBatch.in,
+            k: perBatch.in,
+            v: perBatch.in,
+            dOut: perBatch.out,
+            lse: perBatch.query,
+            delta: perBatch.query,
+            dX: perBatch.in,
+            dV: perBatch.in,
+          },
+        },
+      ],
       workgroups: (params: AttentionParams) => sliceWorkgroups(TILE)(params),
+      cost: attentionCost(ownsQueries ? 3 : 4, causal),
       wgsl: /* wgsl */ `// Owned rows, then other rows
 var<workgroup> tile: array<vec4f, ${TILE_QUADS}>;
 // [other][y], four owned rows each

@@ -1,4 +1,4 @@
-import { linearWorkgroups, type Workgroups } from './kernel.ts'
+import { linearWorkgroups, type KernelCost, type Workgroups } from './kernel.ts'
 
 /**
  * Where a token's head starts, in elements: of q, k, v at
@@ -72,6 +72,15 @@ export function separateLayout(size: AttentionSize, scale: number): AttentionPar
   }
 }
 
+type Sizes = Readonly<Record<Exclude<AttentionParam, 'scale'>, number>>
+
+/** Elements to a batch: of q, k, v and their gradients; of out and dOut; of a number for every query. */
+export const perBatch = {
+  in: ({ inBatch }: Pick<Sizes, 'inBatch'>): number => inBatch,
+  out: ({ outBatch }: Pick<Sizes, 'outBatch'>): number => outBatch,
+  query: ({ heads, tokens }: Pick<Sizes, 'heads' | 'tokens'>): number => heads * tokens,
+} as const
+
 /**
  * What a workgroup works on, in units of vec4: `slice` (batch · heads + head), `first` (its first
  * query), and where q, k, v and out of the slice start. Needs `linearIdWgsl` and the builtins `id`, `count`.
@@ -97,3 +106,11 @@ export const sliceWorkgroups =
   (rows: number) =>
   ({ batches, heads, tokens }: AttentionParams): Workgroups =>
     linearWorkgroups(batches * heads * Math.ceil(tokens / rows), 1)
+
+/** Of `products` of Q·Kᵀ's size, half of them masked when causal. */
+export const attentionCost =
+  (products: number, causal: boolean) =>
+  ({ batches, heads, tokens, headSize }: AttentionParams): KernelCost => {
+    const pairs = causal ? (tokens * (tokens + 1)) / 2 : tokens ** 2
+    return { flops: products * 2 * batches * heads * pairs * headSize }
+  }

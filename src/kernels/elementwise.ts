@@ -25,7 +25,8 @@ export const eachThread = (software: boolean): Each => (software ? 16 : 4)
  * How an input spreads over the output. `whole`: element for element. `row`: a whole number of vec4s
  * that repeats, `<name>Period` vec4s long. `scalar`: one element for all. `strided<R>`: a stride for
  * each of the R dimensions of the output, `<name>0` onward, 0 where it repeats; the sizes of the
- * dimensions after the first are `d1` onward, the same for all strided inputs.
+ * dimensions after the first are `d1` onward, the same for all strided inputs, and `first` counts the
+ * elements before the output's own.
  */
 export type Spread = 'whole' | 'row' | 'scalar' | Strided
 export type Strided = 'strided2' | 'strided3' | 'strided4' | 'strided5'
@@ -61,7 +62,8 @@ export function mapKernel<B extends string, P extends string = never>(
     if (spread === 'row') return [`${name}Period`]
     return range(rankOf(spread)).map((i) => `${name}${i}`)
   })
-  const integers = ['size', ...dimensions.map((i) => `d${i}`), ...spreadParams]
+  const strided = rank > 0 ? ['first'] : []
+  const integers = ['size', ...strided, ...dimensions.map((i) => `d${i}`), ...spreadParams]
   const whole = entries.map(([name, spread]) => {
     if (spread === 'whole') return `${name}[v]`
     if (spread === 'row') return `${name}[${name}At]`
@@ -80,6 +82,9 @@ export function mapKernel<B extends string, P extends string = never>(
   const component = (c: string): string => `value(${names.map((n) => `${n}.${c}`).join(', ')})`
   const places = entries.filter(([, spread]) => rankOf(spread)).map(([name]) => place(name, rank))
   const share = GROUP * each
+  const spreadAs = (kind: Spread): string[] => names.filter((name) => inputs[name as B] === kind)
+  const whollySpread = spreadAs('whole')
+  const periods = spreadAs('row').map((name) => `${name}Period`)
   return defineKernel<string, string>({
     label,
     bindings: {
@@ -89,6 +94,15 @@ export function mapKernel<B extends string, P extends string = never>(
       [output]: readWrite('vec4<f32>'),
     },
     params: { ...Object.fromEntries(integers.map((name) => [name, 'u32' as const])), ...params },
+    splits: [
+      {
+        along: 'size',
+        ...(rank > 0 ? { offset: 'first' } : {}),
+        per: Object.fromEntries([output, ...whollySpread].map((name) => [name, 1])),
+        step: (params) =>
+          periods.reduce((step, name) => commonMultiple(step, 4 * params[name]!), 1),
+      },
+    ],
     workgroups: ({ size }) => linearWorkgroups(size!, 4 * share),
     wgsl: /* wgsl */ `${helpers}${places.join('')}
 fn value(${parameters}) -> f32 { return ${expression}; }
@@ -128,10 +142,16 @@ const nextAt = (name: string): string =>
   `${name}At += ${name}Step;
     ${name}At -= select(0u, params.${name}Period, ${name}At >= params.${name}Period);`
 
+function commonMultiple(a: number, b: number): number {
+  let [divisor, rest] = [a, b]
+  while (rest > 0) [divisor, rest] = [rest, divisor % rest]
+  return (a / divisor) * b
+}
+
 /** The place of output element `i` in a strided input. */
 const place = (name: string, rank: number): string => /* wgsl */ `
 fn ${name}Place(i: u32) -> u32 {
-  var rest = i;
+  var rest = params.first + i;
   var at = 0u;
   ${range(rank)
     .slice(1)

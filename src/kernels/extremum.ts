@@ -30,6 +30,15 @@ interface ExtremumOptions {
   readonly positioned: boolean
 }
 
+interface Sizes {
+  readonly n: number
+  readonly inner: number
+}
+const whole = ({ n, inner }: Sizes): number => n * inner
+const kept = ({ inner }: Pick<Sizes, 'inner'>): number => inner
+const segments = ({ n, inner, length }: Sizes & { readonly length: number }): number =>
+  Math.ceil(n / length) * inner
+
 /**
  * The largest or smallest along the middle of x [outer, n, inner], for each segment of `length`:
  * `values` and `positions` [outer, ⌈n / length⌉, inner], a position being the first n that has it.
@@ -38,6 +47,9 @@ interface ExtremumOptions {
 export const extremumKernel = kernelFamily(({ extremum, positioned }: ExtremumOptions) =>
   defineKernel<string, 'outer' | 'n' | 'inner' | 'length'>({
     label: `${extremum}${positioned ? '.positioned' : ''}`,
+    splits: [
+      { along: 'outer', per: { x: whole, earlier: whole, values: segments, positions: segments } },
+    ],
     bindings: {
       x: read('f32'),
       ...(positioned ? { earlier: read('u32') } : {}),
@@ -77,6 +89,7 @@ ${mainWgsl(GROUP)} {
 /** dX [outer, n, inner] = dOut [outer, inner] at the position that was taken, 0 elsewhere. */
 export const extremumBackwardKernel = defineKernel({
   label: 'extremum.backward',
+  splits: [{ along: 'outer', per: { positions: kept, dOut: kept, dX: whole } }],
   bindings: { positions: read('u32'), dOut: read('f32'), dX: readWrite('f32') },
   params: { outer: 'u32', n: 'u32', inner: 'u32' },
   workgroups: ({ outer, n, inner }) => linearWorkgroups(outer * n * inner, GROUP),

@@ -13,6 +13,7 @@ export type ElementType =
   | 'i32'
   | 'f16'
   | 'atomic<u32>'
+  | 'vec2<f32>'
   | 'vec4<f32>'
   | 'vec2<u32>'
   | 'vec4<u32>'
@@ -39,6 +40,33 @@ export type KernelFeature = 'subgroups' | 'shader-f16'
  */
 export type KernelVariant = 'tile' | 'subgroup8' | 'subgroup4'
 
+/** What a dispatch has to do at least, for profiles. */
+export interface KernelCost {
+  /** Floating-point operations; a multiply-add counts two. */
+  readonly flops?: number
+  /** Bytes read and written once each; left out: all that is bound. */
+  readonly bytes?: number
+}
+
+/**
+ * How a problem is cut when a tensor of it is larger than one binding may be: along a parameter that
+ * counts independent units (elements, rows, images), into dispatches of the same kernel, each of which
+ * sees its own units as if they were all. What a cut computes must not depend on where its part begins,
+ * unless the kernel takes that as `offset`.
+ */
+export interface Split<B extends string = string, P extends string = string> {
+  /** The parameter that counts units; a part gets its own number. */
+  readonly along: P
+  /** The parameter that receives how many units precede a part. */
+  readonly offset?: P
+  /** Elements of a binding to each unit. Bindings left out, or with 0, are bound whole by every part. */
+  readonly per: Readonly<
+    Partial<Record<B, number | ((params: Readonly<Record<P, number>>) => number)>>
+  >
+  /** A cut lies at a multiple of so many units. */
+  readonly step?: number | ((params: Readonly<Record<P, number>>) => number)
+}
+
 /**
  * @typeParam B names of the bindings; their order is the order of binding numbers
  * @typeParam P names of the parameters, fields of the uniform `params`
@@ -51,7 +79,11 @@ export interface Kernel<B extends string = string, P extends string = string> {
   /** Everything after the binding declarations; the entry point is `main`. */
   readonly wgsl: string
   readonly features?: readonly KernelFeature[]
+  /** Ways to cut a problem beyond one binding; the first that fits is taken. */
+  readonly splits?: readonly Split<NoInfer<B>, NoInfer<P>>[]
   workgroups(params: Readonly<Record<P, number>>): Workgroups
+  /** For profiles, where arithmetic bounds the kernel or it touches only a part of what it binds. */
+  cost?(params: Readonly<Record<P, number>>): KernelCost
 }
 
 export const read = (type: ElementType): Binding => ({ access: 'read', type })
@@ -73,6 +105,33 @@ export function kernelFamily<O, K>(make: (options: O) => K): (options: O) => K {
     if (kernel === undefined) made.set(key, (kernel = make(options)))
     return kernel
   }
+}
+
+/**
+ * Cuts flat arrays of parameters along `quads`, vec4s, at blocks when there are `groups`, two numbers
+ * for each `block` vec4s.
+ */
+export const splitQuads = <B extends string>(
+  groups: boolean,
+  arrays: readonly B[],
+): Split<B, 'quads' | 'block'> => {
+  const per = Object.fromEntries(arrays.map((name) => [name, 4]))
+  const ofGroups = { groups: ({ block }: { readonly block: number }) => 2 / block }
+  return {
+    along: 'quads',
+    per: { ...per, ...(groups ? ofGroups : {}) } as Split<B, 'quads' | 'block'>['per'],
+    step: groups ? ({ block }) => block : 1,
+  }
+}
+
+/** Cuts matrices [rows, columns] by rows; `others` are bindings with so many elements to a row. */
+export const splitRows = <B extends string>(
+  matrices: readonly B[],
+  others?: Readonly<Partial<Record<B, number>>>,
+): Split<B, 'rows' | 'columns'> => {
+  const columns = ({ columns }: { readonly columns: number }): number => columns
+  const per = Object.fromEntries(matrices.map((name) => [name, columns]))
+  return { along: 'rows', per: { ...per, ...others } as Split<B, 'rows' | 'columns'>['per'] }
 }
 
 /** The whole WGSL module: features, `params`, bindings in order, then the kernel's own text. */
@@ -105,6 +164,16 @@ export function packParams<P extends string>(
     else data.setUint32(index * 4, values[name], true)
   })
   return data.buffer
+}
+
+/** The inverse of {@link packParams}. */
+export function unpackParams(kernel: Kernel, bytes: ArrayBuffer): Record<string, number> {
+  const data = new DataView(bytes)
+  const values = Object.entries<ParameterType>(kernel.params).map(([name, type], index) => {
+    const read = type === 'f32' ? data.getFloat32(index * 4, true) : data.getUint32(index * 4, true)
+    return [name, read] as const
+  })
+  return Object.fromEntries(values)
 }
 
 /** The largest number of workgroups in one dimension that every adapter takes. */

@@ -185,9 +185,11 @@ fn nearer(row: u32, run: u32, distance: f32) -> f32 {
         .map((s) => `nearer(${rowOf(s)}, run, ${distance(s)})`)
         .join(' + ')};`,
         block: /* wgsl */ `
+    // The rest is zeros; and a bound that drivers don't know keeps them from unrolling.
+    let filled = min(${lanes}u, params.rows - rowBase);
     for (var j = thread; j < min(${BLOCK}u, end - base); j += ${lanes}u) {
       var sum = 0.0;
-      for (var i = 0u; i < ${lanes}u; i++) { sum += distances[j * ${height}u + i]; }
+      for (var i = 0u; i < filled; i++) { sum += distances[j * ${height}u + i]; }
       potentials[(base + j) * params.groups + params.firstGroup + part] = sum;
     }`,
       }),

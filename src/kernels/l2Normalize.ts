@@ -1,4 +1,4 @@
-import { defineKernel, kernelFamily, read, readWrite } from './kernel.ts'
+import { defineKernel, kernelFamily, read, readWrite, splitRows } from './kernel.ts'
 import {
   eachInRow,
   rowKernelWgsl,
@@ -12,6 +12,7 @@ import {
 export const l2NormalizeKernel = kernelFamily((options: RowOptions) =>
   defineKernel({
     label: `l2Normalize.${rowSuffix(options)}`,
+    splits: [splitRows(['x', 'out'], { norms: 1 })],
     bindings: {
       x: read(rowType(options.vector)),
       out: readWrite(rowType(options.vector)),
@@ -36,6 +37,7 @@ export const l2NormalizeKernel = kernelFamily((options: RowOptions) =>
 export const l2NormalizeBackwardKernel = kernelFamily((options: RowOptions) =>
   defineKernel({
     label: `l2Normalize.backward.${rowSuffix(options)}`,
+    splits: [splitRows(['out', 'dOut', 'dX'], { norms: 1 })],
     bindings: {
       out: read(rowType(options.vector)),
       norms: read('f32'),

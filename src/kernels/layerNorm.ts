@@ -5,6 +5,7 @@ import {
   linearWorkgroups,
   read,
   readWrite,
+  splitRows,
 } from './kernel.ts'
 import {
   eachInRow,
@@ -21,13 +22,13 @@ import {
  * The second pass takes the squares over x − shift, as E[x²] − mean² would cancel when the mean is
  * large, and corrects by what is left of the mean ("corrected two-pass", Chan et al. 1983).
  */
-const twoPasses = (options: RowOptions): string => /* wgsl */ `
+const twoPasses = (options: RowOptions, x: string): string => /* wgsl */ `
   var sum = Element();
-  ${eachInRow(options, 'sum += x[i];')}
+  ${eachInRow(options, `sum += ${x}[i];`)}
   let shift = sumOverRow(added(sum), lane) / size;
   var rest = Element();
   var rough = Element();
-  ${eachInRow(options, 'let d = x[i] - shift; rest += d; rough += d * d;')}
+  ${eachInRow(options, `let d = ${x}[i] - shift; rest += d; rough += d * d;`)}
   let mean = sumOverRow(added(rest), lane) / size;
   let squares = max(sumOverRow(added(rough), lane) - mean * mean * size, 0.0);
 `
@@ -37,18 +38,18 @@ const twoPasses = (options: RowOptions): string => /* wgsl */ `
  * over 16 elements in registers, joined to those before them by the pairwise update of Chan et al. All of
  * it is taken from `shift`, a value near the mean, so that a large mean doesn't round the updates.
  */
-const onePass = /* wgsl */ `
-  let shift = added(x[start]) * 0.25;
+const onePass = (x: string): string => /* wgsl */ `
+  let shift = added(${x}[start]) * 0.25;
   var mean = 0.0;
   var squares = 0.0;
   var seen = 0.0;
   var c = 0u;
   for (; c + 4u <= width; c += 4u) {
     let i = start + c;
-    let p = x[i] - shift;
-    let q = x[i + 1u] - shift;
-    let r = x[i + 2u] - shift;
-    let s = x[i + 3u] - shift;
+    let p = ${x}[i] - shift;
+    let q = ${x}[i + 1u] - shift;
+    let r = ${x}[i + 2u] - shift;
+    let s = ${x}[i + 3u] - shift;
     let own = added((p + q) + (r + s)) * 0.0625;
     let dp = p - own;
     let dq = q - own;
@@ -61,7 +62,7 @@ const onePass = /* wgsl */ `
     seen += 16.0;
   }
   for (; c < width; c++) {
-    let p = x[start + c] - shift;
+    let p = ${x}[start + c] - shift;
     let own = added(p) * 0.25;
     let dp = p - own;
     let step = own - mean;
@@ -73,6 +74,14 @@ const onePass = /* wgsl */ `
 `
 
 /**
+ * WGSL that takes the moments of this thread's row of the array `x`: `shift`, `mean` and `squares`, as above,
+ * and `size`, the number of columns.
+ */
+export const rowMomentsWgsl = (options: RowOptions, x: string): string => /* wgsl */ `
+  let size = f32(params.columns);
+  ${options.lanes === 1 && options.vector ? onePass(x) : twoPasses(options, x)}`
+
+/**
  * out = (x − mean) · scale · weight + bias for each row of x [rows, columns], where
  * scale = 1/√(variance + eps); `statistics` [rows, 2] keeps mean and scale for the backward pass.
  */
@@ -81,6 +90,7 @@ export const layerNormKernel = kernelFamily((options: RowOptions) => {
   const type = rowType(vector)
   return defineKernel({
     label: `layerNorm.${rowSuffix(options)}`,
+    splits: [splitRows(['x', 'out'], { statistics: 2 })],
     bindings: {
       x: read(type),
       weight: read(type),
@@ -92,8 +102,7 @@ export const layerNormKernel = kernelFamily((options: RowOptions) => {
     workgroups: rowWorkgroups(lanes),
     wgsl: rowKernelWgsl(
       options,
-      /* wgsl */ `
-  let size = f32(params.columns);${lanes === 1 && vector ? onePass : twoPasses(options)}
+      /* wgsl */ `${rowMomentsWgsl(options, 'x')}
   let scale = 1.0 / sqrt(squares / size + params.eps);
   ${eachInRow(options, 'out[i] = ((x[i] - shift) - mean) * scale * weight[c] + bias[c];')}
   if (lane == 0u) {
@@ -113,6 +122,7 @@ export const layerNormBackwardKernel = kernelFamily((options: RowOptions) => {
   const type = rowType(vector)
   return defineKernel({
     label: `layerNorm.backward.${rowSuffix(options)}`,
+    splits: [splitRows(['x', 'dOut', 'dX'], { statistics: 2 })],
     bindings: {
       x: read(type),
       weight: read(type),

@@ -1,6 +1,7 @@
 import type { Activation } from './activations.ts'
 import { kernelFamily, type Kernel } from './kernel.ts'
 import { rowsKernel } from './matmulRows.ts'
+import { softwareKernel } from './matmulSoftware.ts'
 import { subgroupKernel } from './matmulSubgroup.ts'
 import { tileKernel } from './matmulTile.ts'
 
@@ -17,6 +18,8 @@ export type MatmulStorage = 'f32' | 'f16' | 'i8'
  * - `rows8`: 8×16 of the output, whose k the threads of the workgroup share; for GPUs and few rows.
  * - `subgroup8`, `subgroup4`: a workgroup is one subgroup of that many lanes, operands are loaded once
  *   and broadcast from registers; for CPU rasterisers. `…few` are the same for few rows.
+ * - `subgroup8r64` … `subgroup8r8`: the same idea with that many rows and two k a turn, f32 only; for
+ *   lavapipe, see `matmulSoftware.ts`.
  *
  * A variant of its own kind (for subgroup matrices, say) is a name here, a row in {@link variants}, and
  * a line in `matmulChoice` that says where it can run.
@@ -31,6 +34,10 @@ export type MatmulVariant =
   | 'rows8'
   | 'subgroup8'
   | 'subgroup8few'
+  | 'subgroup8r64'
+  | 'subgroup8r32'
+  | 'subgroup8r16'
+  | 'subgroup8r8'
   | 'subgroup4'
   | 'subgroup4few'
 
@@ -52,6 +59,12 @@ export interface MatmulOptions {
   readonly out: 'f32' | 'f16'
   /** Reads f16 as such, with the feature `shader-f16`; else from words of two. */
   readonly nativeF16: boolean
+  /**
+   * A (B) is read four elements at a time: the length of its rows in memory is a multiple of four. The
+   * subgroup kernels read single elements all the same.
+   */
+  readonly quadsA: boolean
+  readonly quadsB: boolean
   /** Adds `bias` [n]. */
   readonly bias: boolean
   readonly activation: Activation
@@ -88,10 +101,17 @@ const variants: Readonly<Record<MatmulVariant, (options: MatmulOptions) => Matmu
   rows8: rowsKernel,
   subgroup8: (options) => subgroupKernel(options, { lanes: 8, rowStrips: 2 }),
   subgroup8few: (options) => subgroupKernel(options, { lanes: 8, rowStrips: 1 }),
+  subgroup8r64: (options) => softwareKernel(options, 8),
+  subgroup8r32: (options) => softwareKernel(options, 4),
+  subgroup8r16: (options) => softwareKernel(options, 2),
+  subgroup8r8: (options) => softwareKernel(options, 1),
   subgroup4: (options) => subgroupKernel(options, { lanes: 4, rowStrips: 4 }),
   subgroup4few: (options) => subgroupKernel(options, { lanes: 4, rowStrips: 1 }),
 }
 
-export const matmulKernel = kernelFamily((options: MatmulOptions): MatmulKernel =>
-  variants[options.variant](options),
+export const matmulKernel = kernelFamily(
+  (options: MatmulOptions): MatmulKernel => ({
+    ...variants[options.variant](options),
+    cost: ({ batch, m, n, k }) => ({ flops: 2 * batch * m * n * k }),
+  }),
 )

@@ -60,14 +60,18 @@ export const hasEpilogue = (options: MatmulOptions): boolean =>
 export const features = ({ a, b, out, nativeF16 }: MatmulOptions): KernelFeature[] =>
   nativeF16 && [a, b, out].includes('f16') ? ['shader-f16'] : []
 
-const element = (storage: MatmulStorage, nativeF16: boolean): ElementType =>
-  storage === 'f32' ? 'f32' : storage === 'f16' && nativeF16 ? 'f16' : 'u32'
+function element(storage: MatmulStorage, nativeF16: boolean, quads: boolean): ElementType {
+  if (storage === 'i8') return 'u32'
+  if (storage === 'f32') return quads ? 'vec4<f32>' : 'f32'
+  if (nativeF16) return quads ? 'vec4<f16>' : 'f16'
+  return quads ? 'vec2<u32>' : 'u32'
+}
 
 export function bindings(options: MatmulOptions): Record<MatmulBinding, Binding> {
-  const { a, b, out, nativeF16, partial, transposeB } = options
+  const { a, b, out, nativeF16, quadsA, quadsB, partial, transposeB } = options
   return {
-    a: read(element(a, nativeF16)),
-    b: read(element(b, nativeF16)),
+    a: read(element(a, nativeF16, quadsA)),
+    b: read(element(b, nativeF16, quadsB)),
     ...(b === 'i8' && !(partial && transposeB) ? { scales: read('f32') } : {}),
     ...(partial ? {} : epilogueBindings(options)),
     out: readWrite(partial ? 'f32' : out),
@@ -80,15 +84,31 @@ export const epilogueBindings = (options: Epilogue): Partial<Record<MatmulBindin
   ...(options.residual ? { residual: read(options.out) } : {}),
 })
 
-/** `readName(i)`: element i of the operand. */
-function readWgsl(name: string, storage: MatmulStorage, nativeF16: boolean): string {
-  const words = {
+/** `readName(i)`: element i of the operand, or with quads elements i to i + 3, i a multiple of four. */
+function readWgsl(
+  name: string,
+  storage: MatmulStorage,
+  nativeF16: boolean,
+  quads: boolean,
+): string {
+  const single = {
     f32: `${name}[i]`,
     f16: nativeF16 ? `f32(${name}[i])` : `unpack2x16float(${name}[i >> 1u] >> ((i & 1u) * 16u)).x`,
     i8: `f32(extractBits(bitcast<i32>(${name}[i >> 2u]), (i & 3u) * 8u, 8u))`,
   }
-  return `fn read${name.toUpperCase()}(i: u32) -> f32 { return ${words[storage]}; }`
+  const word = `${name}[i >> 2u]`
+  const four = {
+    f32: word,
+    f16: nativeF16
+      ? `vec4f(${word})`
+      : `vec4f(unpack2x16float(${word}.x), unpack2x16float(${word}.y))`,
+    i8: `vec4f((vec4i(bitcast<i32>(${word})) << vec4u(24, 16, 8, 0)) >> vec4u(24))`,
+  }
+  return `fn read${name.toUpperCase()}(i: u32) -> ${valueType(quads)} { return ${(quads ? four : single)[storage]}; }`
 }
+
+/** What one load of an operand gives. */
+export const valueType = (quads: boolean): 'vec4f' | 'f32' => (quads ? 'vec4f' : 'f32')
 
 /** `finish(sum, index, column)`: the epilogue of element `index`, in `column`; and `put(index, value)`. */
 export function epilogueWgsl(options: Epilogue, scales: boolean): string {
@@ -105,7 +125,7 @@ fn put(index: u32, value: f32) { out[index] = ${out}(value); }
 }
 
 /** Partial sums are stored by the text of a plain f32 product, so that both share a pipeline. */
-const plainEpilogue: Epilogue = {
+export const plainEpilogue: Epilogue = {
   bias: false,
   activation: 'none',
   layerScale: false,
@@ -114,21 +134,26 @@ const plainEpilogue: Epilogue = {
 }
 
 /**
- * `loadA(base, row, k)` and `loadB(base, k, column)` within the matrices that start at `base`;
+ * `loadA(base, row, k)` and `loadB(base, k, column)`, with quads the four elements from there on, within the matrices that start at `base`;
  * `store(base, row, column, sum)` with the epilogue; and `slabOf(index)`: what one matrix of the batch
  * and one stretch of k read and write.
  */
 export function accessWgsl(options: MatmulOptions): string {
-  const { transposeA, transposeB, a, b, nativeF16, partial } = options
+  const { transposeA, transposeB, a, b, nativeF16, quadsA, quadsB, partial } = options
   const indexA = transposeA ? 'k * params.m + row' : 'row * params.k + k'
   const indexB = transposeB ? 'column * params.k + k' : 'k * params.n + column'
   const scale = b === 'i8' && !transposeB ? ' * scales[k]' : ''
   return /* wgsl */ `
-${readWgsl('a', a, nativeF16)}
-${readWgsl('b', b, nativeF16)}
+${readWgsl('a', a, nativeF16, quadsA)}
+${readWgsl('b', b, nativeF16, quadsB)}
 ${epilogueWgsl(partial ? plainEpilogue : options, !partial && scalesColumns(options))}
-fn loadA(base: u32, row: u32, k: u32) -> f32 { return readA(base + ${indexA}); }
-fn loadB(base: u32, k: u32, column: u32) -> f32 { return readB(base + ${indexB})${scale}; }
+fn loadA(base: u32, row: u32, k: u32) -> ${valueType(quadsA)} { return readA(base + ${indexA}); }
+fn loadB(base: u32, k: u32, column: u32) -> ${valueType(quadsB)} { return readB(base + ${indexB})${scale}; }
+${slabWgsl}`
+}
+
+/** The parts of {@link accessWgsl} that don't depend on the operands. */
+export const slabWgsl = /* wgsl */ `
 fn store(base: u32, row: u32, column: u32, sum: f32) {
   let index = base + row * params.n + column;
   put(index, finish(sum, index, column));
@@ -146,7 +171,6 @@ fn slabOf(index: u32) -> Slab {
   );
 }
 `
-}
 
 /** One workgroup for each block of `rows` × `columns` of every slab; see {@link blockWgsl}. */
 export const blockWorkgroups =

@@ -8,19 +8,24 @@ import {
   features,
   label,
   params,
+  valueType,
 } from './matmulAccess.ts'
 import { lines, range } from './template.ts'
 
 const ROWS = 8
 const COLUMNS = 16
-/** Threads that share a column's k, each taking every sixteenth step. */
+/** Threads that share a column's k, each taking every sixteenth step, or quad of steps. */
 const SHARES = 16
 
 /**
  * For few rows, where reading B once is all the work: many small workgroups, each of which reads its
  * columns of B once and uses every element for eight rows. The shares of one sum are added in order.
  */
-export function rowsKernel(options: MatmulOptions): MatmulKernel {
+export function rowsKernel(given: MatmulOptions): MatmulKernel {
+  // Quads must lie along k in both operands, as they do where the weight is stored [n, k].
+  const quads = given.quadsA && given.quadsB && !given.transposeA && given.transposeB
+  const options = { ...given, quadsA: quads, quadsB: quads }
+  const type = valueType(quads)
   const rows = range(ROWS)
   // Neighbouring threads read neighbouring elements of B, whichever way it is stored.
   const [column, share] = options.transposeB
@@ -39,13 +44,13 @@ ${mainWgsl(COLUMNS * SHARES)} {${blockWgsl(ROWS, COLUMNS)}
   let share = ${share};
   let column = min(columnBase + placeInRow, params.n - 1u);
 ${lines(rows.map((r) => `  let row${r} = min(rowBase + ${r}u, params.m - 1u);`))}
-${lines(rows.map((r) => `  var sum${r} = 0.0;`))}
-  for (var k = slab.start + share; k < slab.end; k += ${SHARES}u) {
+${lines(rows.map((r) => `  var sum${r} = ${type}();`))}
+  for (var k = slab.start + share${quads ? ' * 4u' : ''}; k < slab.end; k += ${quads ? 4 * SHARES : SHARES}u) {
     let vb = loadB(slab.b, k, column);
 ${lines(rows.map((r) => `    sum${r} = fma(loadA(slab.a, row${r}, k), vb, sum${r});`))}
   }
   let at = share * ${ROWS * COLUMNS}u + placeInRow;
-${lines(rows.map((r) => `  shares[at + ${r * COLUMNS}u] = sum${r};`))}
+${lines(rows.map((r) => `  shares[at + ${r * COLUMNS}u] = ${quads ? `(sum${r}.x + sum${r}.y) + (sum${r}.z + sum${r}.w)` : `sum${r}`};`))}
   workgroupBarrier();
   let r = rowBase + thread / ${COLUMNS}u;
   let c = columnBase + thread % ${COLUMNS}u;

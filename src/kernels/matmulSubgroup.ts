@@ -28,9 +28,10 @@ export interface SubgroupShape {
  * owner stores. An f16 output can't hold the sums meanwhile, so it goes the first way.
  */
 export function subgroupKernel(
-  options: MatmulOptions,
+  given: MatmulOptions,
   { lanes, rowStrips: rowStripCount }: SubgroupShape,
 ): MatmulKernel {
+  const options = { ...given, quadsA: false, quadsB: false }
   const rowStrips = range(rowStripCount)
   const strips = range(4)
   const height = rowStrips.length * lanes

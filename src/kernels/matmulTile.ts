@@ -8,6 +8,7 @@ import {
   features,
   label,
   params,
+  valueType,
 } from './matmulAccess.ts'
 import { lines, range } from './template.ts'
 
@@ -28,6 +29,7 @@ export function tileKernel(
   options: MatmulOptions,
   { rows, columns, strips, shares }: TileShape,
 ): MatmulKernel {
+  const { quadsA, quadsB } = options
   const across = columns / 4
   const threadsOfShare = (rows / 4 / strips) * across
   const threads = threadsOfShare * shares
@@ -38,22 +40,44 @@ export function tileKernel(
   const quads = { a: rows / 4, b: columns / 4 }
   // Padded by one vec4, or the threads that store one column of k would share a memory bank.
   const stride = { a: quads.a + 1, b: quads.b + 1 }
-  // Neighbouring threads stage neighbouring addresses, whichever way the operand is stored.
-  const stage = (operand: 'a' | 'b', alongK: boolean, load: (i: number) => string): string => {
-    const count = quads[operand] * depth
-    const [inner, outer] = [
-      `q % ${alongK ? depth : quads[operand]}u`,
-      `q / ${alongK ? depth : quads[operand]}u`,
-    ]
-    const [kk, quad] = alongK ? [inner, outer] : [outer, inner]
+  /**
+   * Stages one operand. Neighbouring threads load neighbouring addresses, whichever way it is stored:
+   * elements or quads of one row of it, of which rows along k are transposed on their way.
+   */
+  const stage = (operand: 'a' | 'b', alongK: boolean, fours: boolean): string => {
+    const [name, edge] = [operand.toUpperCase(), operand === 'a' ? 'rowBase' : 'columnBase']
+    const load = (i: number): string => {
+      const at = `${edge} + quad * 4u + ${i}u`
+      return operand === 'a' ? `guardedA(slab, ${at}, k)` : `guardedB(slab, k, ${at})`
+    }
+    const loads = range(4).map(load)
+    const place = (step: string): string => `tile${name}[(${step}) * ${stride[operand]}u + quad]`
+    const inRow = !alongK ? quads[operand] : fours ? depth / 4 : depth
+    const [step, quad] = alongK
+      ? [`q % ${inRow}u`, `q / ${inRow}u`]
+      : [`q / ${inRow}u`, `q % ${inRow}u`]
+    const transposed = range(4).map(
+      (j) =>
+        `${place(`kk + ${j}u`)} = vec4f(${range(4)
+          .map((i) => `v${i}[${j}]`)
+          .join(', ')});`,
+    )
+    const moves = !fours
+      ? [`${place('kk')} = vec4f(${loads.join(', ')});`]
+      : alongK
+        ? [...loads.map((text, i) => `let v${i} = ${text};`), ...transposed]
+        : [`${place('kk')} = ${load(0)};`]
     const body = /* wgsl */ `
-      let kk = ${kk};
+      let kk = ${step}${fours && alongK ? ' * 4u' : ''};
       let quad = ${quad};
       let k = base + kk;
-      tile${operand.toUpperCase()}[kk * ${stride[operand]}u + quad] = vec4f(${range(4).map(load).join(', ')});`
+${lines(moves.map((line) => `      ${line}`))}`
+    const count = (quads[operand] * depth) / (fours && alongK ? 4 : 1)
+    // Where half of the threads suffice for one operand, the other half takes the other.
+    const first = operand === 'b' && count <= threads / 2 ? `thread ^ ${threads / 2}u` : 'thread'
     return count === threads
       ? `    { let q = thread;${body}\n    }`
-      : `    for (var q = thread; q < ${count}u; q += ${threads}u) {${body}\n    }`
+      : `    for (var q = ${first}; q < ${count}u; q += ${threads}u) {${body}\n    }`
   }
   const sums = range(strips).flatMap((s) => range(4).map((r) => `sum${s}_${r}`))
   // One guarded store in a loop compiles much faster than sixteen of them.
@@ -92,12 +116,12 @@ ${lines(range(4).map((r) => `      ${rowOfSums(r)} += sum0_${r};`))}
 var<workgroup> tileA: array<vec4f, ${depth * stride.a}>;
 var<workgroup> tileB: array<vec4f, ${depth * stride.b}>;
 ${shares > 1 ? `var<workgroup> sums: array<vec4f, ${(rows * columns) / 4}>;` : ''}
-fn guardedA(slab: Slab, row: u32, k: u32) -> f32 {
-  if (row >= params.m || k >= slab.end) { return 0.0; }
+fn guardedA(slab: Slab, row: u32, k: u32) -> ${valueType(quadsA)} {
+  if (row >= params.m || k >= slab.end) { return ${valueType(quadsA)}(); }
   return loadA(slab.a, row, k);
 }
-fn guardedB(slab: Slab, k: u32, column: u32) -> f32 {
-  if (k >= slab.end || column >= params.n) { return 0.0; }
+fn guardedB(slab: Slab, k: u32, column: u32) -> ${valueType(quadsB)} {
+  if (k >= slab.end || column >= params.n) { return ${valueType(quadsB)}(); }
   return loadB(slab.b, k, column);
 }
 ${mainWgsl(threads)} {${blockWgsl(rows, columns)}
@@ -106,8 +130,8 @@ ${mainWgsl(threads)} {${blockWgsl(rows, columns)}
   let x = thread % ${across}u;
 ${lines(sums.map((sum) => `  var ${sum} = vec4f();`))}
   for (var base = slab.start; base < slab.end; base += ${depth}u) {
-${stage('a', !options.transposeA, (i) => `guardedA(slab, rowBase + quad * 4u + ${i}u, k)`)}
-${stage('b', options.transposeB, (i) => `guardedB(slab, k, columnBase + quad * 4u + ${i}u)`)}
+${stage('a', !options.transposeA, quadsA)}
+${stage('b', options.transposeB, quadsB)}
     workgroupBarrier();
     for (var kk = share * ${steps}u; kk < (share + 1u) * ${steps}u; kk++) {
       let vb = tileB[kk * ${stride.b}u + x];

@@ -36,6 +36,7 @@ export const nearestCentreKernel = kernelFamily(
         first: 'u32',
         splits: 'u32',
       },
+      cost: ({ rows, dimension, restarts, k }) => ({ flops: 3 * rows * dimension * restarts * k }),
       features: distanceFeatures(variant),
       workgroups: ({ rows, splits }) => distanceWorkgroups(variant, rows, splits),
       wgsl: distanceWgsl(variant, {

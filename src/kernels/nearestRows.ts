@@ -45,6 +45,7 @@ export const nearestRowsKernel = kernelFamily(
         resume: 'u32',
         splits: 'u32',
       },
+      cost: ({ rows, width, dimension }) => ({ flops: 3 * rows * width * dimension }),
       features: distanceFeatures(variant),
       workgroups: ({ rows, splits }) => distanceWorkgroups(variant, rows, splits),
       wgsl: distanceWgsl(variant, {

@@ -31,6 +31,8 @@ type Sizes = Readonly<Record<keyof typeof params, number>>
 const workgroups = ({ batch, channels, height, width, side, lines }: Sizes) =>
   linearWorkgroups((batch * channels * height * width) / (side * lines), GROUP)
 
+const imageSize = ({ channels, height, width }: Sizes): number => channels * height * width
+
 /**
  * A thread moves `lines` lines of one channel of one patch: `image` is the place of a line's first
  * element in x [batch, channels, height, width], `line` in patches [batch, n, channels · side²], whose
@@ -69,6 +71,7 @@ const suffix = (vector: boolean): string => (vector ? '.vec4' : '')
 export const patchifyKernel = kernelFamily(({ vector }: PatchifyOptions) =>
   defineKernel({
     label: `patchify${suffix(vector)}`,
+    splits: [{ along: 'batch', per: { x: imageSize, out: imageSize } }],
     bindings: { x: read(rowType(vector)), out: readWrite(rowType(vector)) },
     params,
     workgroups,
@@ -80,6 +83,7 @@ export const patchifyKernel = kernelFamily(({ vector }: PatchifyOptions) =>
 export const patchifyBackwardKernel = kernelFamily(({ vector }: PatchifyOptions) =>
   defineKernel({
     label: `patchify.backward${suffix(vector)}`,
+    splits: [{ along: 'batch', per: { dOut: imageSize, dX: imageSize } }],
     bindings: { dOut: read(rowType(vector)), dX: readWrite(rowType(vector)) },
     params,
     workgroups,

@@ -1,3 +1,5 @@
+import { philox } from './random.ts'
+
 /**
  * A random permutation of 0 … n − 1 as a function: where an index goes follows from the key alone,
  * so an epoch's order needs no memory and no sort. A Feistel network (a bijection on 2h bits whatever
@@ -5,6 +7,22 @@
  */
 
 const ROUNDS = 6
+
+/** Fourth counter word of keys, so that none shares a block with other draws of its stream. */
+const KEY = 4
+
+/** The key of the permutation `(seed, stream)` at a step of a training run, for {@link permute}. */
+export function permutationKey(seed: number, stream: number, step = 0): [number, number] {
+  const [k0, k1] = philox([0, 0, step >>> 0, KEY], [seed >>> 0, stream >>> 0])
+  return [k0, k1]
+}
+
+/** WGSL twin of {@link permutationKey}; needs `philoxWgsl`. */
+export const permutationKeyWgsl = /* wgsl */ `
+fn permutationKey(key: vec2u, step: u32) -> vec2u {
+  return philox(vec4u(0u, 0u, step, ${KEY}u), key).xy;
+}
+`
 
 /** WGSL twin of {@link permute}: `permute(index, n, key: vec2u) -> u32`. */
 export const permuteWgsl = /* wgsl */ `

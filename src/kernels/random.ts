@@ -33,6 +33,37 @@ fn philox(counter: vec4u, key: vec2u) -> vec4u {
 fn uniformFloat(bits: u32) -> f32 { return f32(bits >> 8u) * 0x1p-24; }
 `
 
+/** Giles' coefficients, highest power first. */
+const CENTRAL = [
+  2.81022636e-8, 3.43273939e-7, -3.5233877e-6, -4.39150654e-6, 0.00021858087, -0.00125372503,
+  -0.00417768164, 0.246640727, 1.50140941,
+]
+const TAIL = [
+  -0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773, -0.0076224613,
+  0.00943887047, 1.00167406, 2.83297682,
+]
+
+/**
+ * Standard normal from 23 random bits (one more would round to exactly 1, whose normal is infinite) by
+ * the inverse error function, as Giles' single-precision polynomials give it ("Approximating the
+ * erfinv function", GPU Computing Gems 2, 2010). Twin: {@link normalOf}.
+ */
+export const normalWgsl = /* wgsl */ `
+fn normalFloat(bits: u32) -> f32 {
+  let x = (f32(bits >> 9u) + 0.5) * 0x1p-22 - 1.0;
+  var w = -log((1.0 - x) * (1.0 + x));
+  var p = 0.0;
+  if (w < 5.0) {
+    w -= 2.5;
+    ${CENTRAL.map((c) => `p = ${c} + p * w;`).join('\n    ')}
+  } else {
+    w = sqrt(w) - 3.0;
+    ${TAIL.map((c) => `p = ${c} + p * w;`).join('\n    ')}
+  }
+  return ${Math.SQRT2} * p * x;
+}
+`
+
 function mulHigh(a: number, b: number): number {
   const a0 = a & 0xffff
   const a1 = a >>> 16
@@ -70,13 +101,42 @@ export function philox(
   return [c0, c1, c2, c3]
 }
 
-/** The 32-bit word `index` of the stream `(seed, stream)`. */
-export function randomBits(seed: number, stream: number, index: number): number {
-  const block = philox([Math.floor(index / 4) >>> 0, 0, 0, 0], [seed >>> 0, stream >>> 0])
+/** The 32-bit word `index` (below 2³⁴) of the stream `(seed, stream)` at a step of a training run. */
+export function randomBits(seed: number, stream: number, index: number, step = 0): number {
+  const key = [seed >>> 0, stream >>> 0] as const
+  const block = philox([Math.floor(index / 4) >>> 0, 0, step >>> 0, 0], key)
   return block[(index % 4) as 0 | 1 | 2 | 3]
 }
 
-/** A float in [0, 1), a multiple of 2^-24: word `index` of the stream `(seed, stream)`. */
-export function randomUniform(seed: number, stream: number, index: number): number {
-  return (randomBits(seed, stream, index) >>> 8) * 2 ** -24
+/** A float in [0, 1), a multiple of 2^-24: from word `index` of the stream `(seed, stream)`. */
+export function randomUniform(seed: number, stream: number, index: number, step = 0): number {
+  return (randomBits(seed, stream, index, step) >>> 8) * 2 ** -24
+}
+
+/** A whole number below `bound` ≤ 2³²: from word `index` of the stream `(seed, stream)`. */
+export function randomInteger(
+  bound: number,
+  seed: number,
+  stream: number,
+  index: number,
+  step = 0,
+): number {
+  return Number((BigInt(randomBits(seed, stream, index, step)) * BigInt(bound)) >> 32n)
+}
+
+/** A standard normal: from word `index` of the stream `(seed, stream)`. At most 5.3 in size. */
+export function randomNormal(seed: number, stream: number, index: number, step = 0): number {
+  return normalOf(randomBits(seed, stream, index, step))
+}
+
+/** Twin of `normalFloat` in {@link normalWgsl}, in f64. */
+export function normalOf(bits: number): number {
+  const x = ((bits >>> 9) + 0.5) * 2 ** -22 - 1
+  const w = -Math.log((1 - x) * (1 + x))
+  const central = w < 5
+  const p = (central ? CENTRAL : TAIL).reduce(
+    (sum, c) => c + sum * (central ? w - 2.5 : Math.sqrt(w) - 3),
+    0,
+  )
+  return Math.SQRT2 * p * x
 }

@@ -6,6 +6,7 @@ import {
   linearWorkgroups,
   read,
   readWrite,
+  splitRows,
 } from './kernel.ts'
 import {
   eachInRow,
@@ -54,6 +55,7 @@ ${mainWgsl(GROUP)} {
 export const sumColumnsKernel = kernelFamily((options: RowOptions) =>
   defineKernel({
     label: `sumColumns.${rowSuffix(options)}`,
+    splits: [splitRows(['x'], { out: 1 })],
     bindings: { x: read(rowType(options.vector)), out: readWrite('f32') },
     params: { rows: 'u32', columns: 'u32', scale: 'f32' },
     workgroups: rowWorkgroups(options.lanes),
@@ -77,6 +79,7 @@ export const SUM_CHUNK = 4096
  */
 export const sumChunksKernel = defineKernel({
   label: 'sumChunks',
+  splits: [{ along: 'size', per: { x: 1, out: 1 / SUM_CHUNK }, step: SUM_CHUNK }],
   bindings: { x: read('vec4<f32>'), out: readWrite('f32') },
   params: { size: 'u32', scale: 'f32' },
   workgroups: ({ size }) => linearWorkgroups(size, SUM_CHUNK),

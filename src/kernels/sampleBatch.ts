@@ -1,6 +1,6 @@
 import { defineKernel, mainWgsl, linearWorkgroups, read, readWrite } from './kernel.ts'
 import { permute, permuteWgsl } from './permutation.ts'
-import { philox, philoxWgsl } from './random.ts'
+import { normalWgsl, philox, philoxWgsl } from './random.ts'
 
 const GROUP = 64
 
@@ -8,42 +8,6 @@ const GROUP = 64
 const ORDER = 1
 const CHOICE = 2
 const NOISE = 3
-
-/**
- * Standard normal from 23 random bits (one more would round to exactly 1, whose normal is infinite) by the inverse error function, as Giles' single-precision
- * polynomials give it ("Approximating the erfinv function", GPU Computing Gems 2, 2010).
- */
-export const normalWgsl = /* wgsl */ `
-fn normalFloat(bits: u32) -> f32 {
-  let x = (f32(bits >> 9u) + 0.5) * 0x1p-22 - 1.0;
-  var w = -log((1.0 - x) * (1.0 + x));
-  var p: f32;
-  if (w < 5.0) {
-    w -= 2.5;
-    p = 2.81022636e-08;
-    p = 3.43273939e-07 + p * w;
-    p = -3.5233877e-06 + p * w;
-    p = -4.39150654e-06 + p * w;
-    p = 0.00021858087 + p * w;
-    p = -0.00125372503 + p * w;
-    p = -0.00417768164 + p * w;
-    p = 0.246640727 + p * w;
-    p = 1.50140941 + p * w;
-  } else {
-    w = sqrt(w) - 3.0;
-    p = -0.000200214257;
-    p = 0.000100950558 + p * w;
-    p = 0.00134934322 + p * w;
-    p = -0.00367342844 + p * w;
-    p = 0.00573950773 + p * w;
-    p = -0.0076224613 + p * w;
-    p = 0.00943887047 + p * w;
-    p = 1.00167406 + p * w;
-    p = 2.83297682 + p * w;
-  }
-  return 1.4142135623730951 * p * x;
-}
-`
 
 /**
  * Draws the batch of a training step on the GPU: row i < B of `out` [2B, D] is a random view of the
@@ -76,6 +40,7 @@ export const sampleBatchKernel = defineKernel({
     noise: 'f32',
   },
   workgroups: ({ batch }) => linearWorkgroups(2 * batch, 1),
+  cost: ({ batch, dimension }) => ({ bytes: 2 * (2 * dimension + 1) * batch * 4 }),
   wgsl: /* wgsl */ `
 ${philoxWgsl}
 ${permuteWgsl}

@@ -6,6 +6,7 @@ import {
   read,
   readWrite,
   type Binding,
+  splitQuads,
 } from './kernel.ts'
 
 const GROUP = 64
@@ -26,6 +27,7 @@ export const sgdKernel = kernelFamily(
   ({ groups, nesterov }: { readonly groups: boolean; readonly nesterov: boolean }) =>
     defineKernel<SgdBinding, SgdParam>({
       label: ['sgd', nesterov ? 'nesterov' : '', groups ? 'groups' : ''].filter(Boolean).join('.'),
+      splits: [splitQuads<SgdBinding>(groups, ['gradients', 'values', 'velocity'])],
       bindings: {
         gradients: read('vec4<f32>'),
         schedule: read('f32'),

@@ -1,4 +1,4 @@
-import { defineKernel, kernelFamily, read, readWrite } from './kernel.ts'
+import { defineKernel, kernelFamily, read, readWrite, splitRows } from './kernel.ts'
 import { lines, range } from './template.ts'
 import {
   eachInRow,
@@ -85,6 +85,7 @@ export const softmaxKernel = kernelFamily((options: SoftmaxOptions) => {
   const { log, lanes, vector, short } = options
   return defineKernel({
     label: name(options),
+    splits: [splitRows(['x', 'out'])],
     bindings: { x: read(rowType(vector)), out: readWrite(rowType(vector)) },
     params: { rows: 'u32', columns: 'u32' },
     workgroups: rowWorkgroups(lanes),
@@ -114,6 +115,7 @@ export const softmaxBackwardKernel = kernelFamily((options: SoftmaxOptions) => {
   const type = rowType(vector)
   return defineKernel({
     label: `${name(options)}.backward`,
+    splits: [splitRows(['out', 'dOut', 'dX'])],
     bindings: { out: read(type), dOut: read(type), dX: readWrite(type) },
     params: { rows: 'u32', columns: 'u32' },
     workgroups: rowWorkgroups(lanes),

@@ -27,6 +27,15 @@ export const sumMiddleKernel = kernelFamily(({ vector }: SumMiddleOptions) => {
   const width = vector ? 4 : 1
   return defineKernel({
     label: `sumMiddle.${width}`,
+    splits: [
+      {
+        along: 'outer',
+        per: {
+          x: ({ n, inner }) => n * inner,
+          out: ({ n, inner }) => Math.ceil(n / SUM_SEGMENT) * inner,
+        },
+      },
+    ],
     bindings: { x: read(type), out: readWrite(type) },
     params: { outer: 'u32', n: 'u32', inner: 'u32', scale: 'f32' },
     workgroups: ({ outer, n, inner }) =>

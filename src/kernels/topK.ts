@@ -12,6 +12,12 @@ const GROUP = 64
  */
 export const topKKernel = defineKernel({
   label: 'topK',
+  splits: [
+    {
+      along: 'rows',
+      per: { x: ({ columns }) => columns, values: ({ k }) => k, indices: ({ k }) => k },
+    },
+  ],
   bindings: { x: read('f32'), values: readWrite('f32'), indices: readWrite('u32') },
   params: { rows: 'u32', columns: 'u32', k: 'u32' },
   workgroups: ({ rows }) => linearWorkgroups(rows, 1),
@@ -63,6 +69,12 @@ ${mainWgsl(GROUP)} {
 /** dX [rows, columns] = dOut [rows, k] at the columns that were taken, 0 elsewhere. */
 export const topKBackwardKernel = defineKernel({
   label: 'topK.backward',
+  splits: [
+    {
+      along: 'rows',
+      per: { indices: ({ k }) => k, dOut: ({ k }) => k, dX: ({ columns }) => columns },
+    },
+  ],
   bindings: { indices: read('u32'), dOut: read('f32'), dX: readWrite('f32') },
   params: { rows: 'u32', columns: 'u32', k: 'u32' },
   workgroups: ({ rows, columns }) => linearWorkgroups(rows * columns, GROUP),

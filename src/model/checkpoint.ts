@@ -27,6 +27,8 @@ export interface BlockWeights {
   readonly norm2: NormWeights
   readonly fc1: LinearWeights
   readonly fc2: LinearWeights
+  /** [D] each: factors of the attention's and of the MLP's output before they are added (DINOv2). */
+  readonly layerScales: readonly [Float32Array, Float32Array] | undefined
 }
 
 /** How one lineage of files names the parts of its transformer blocks; `N` stands for the block's number. */
@@ -39,6 +41,7 @@ export interface BlockNames {
   readonly out: string
   readonly fc1: string
   readonly fc2: string
+  readonly layerScales?: readonly [string, string]
 }
 
 /** A projection without bias; `transposed`: the file has it as [in, out]. */
@@ -121,6 +124,10 @@ export class CheckpointReader {
         norm2: this.norm(`${block}.${names.norm2}`, hiddenSize),
         fc1: this.dense(`${block}.${names.fc1}`, mlpSize, hiddenSize),
         fc2: this.dense(`${block}.${names.fc2}`, hiddenSize, mlpSize),
+        layerScales: names.layerScales && [
+          this.take(`${block}.${names.layerScales[0]}`, [hiddenSize]),
+          this.take(`${block}.${names.layerScales[1]}`, [hiddenSize]),
+        ],
       }
     })
     return { blocks, heads, mlpSize }

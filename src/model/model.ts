@@ -96,11 +96,13 @@ export class VisionModel {
         size,
         size,
       ])
-      const classRows = this.#device.tensor(classRowsOf(batch, tokens), [batch])
+      const classRows = this.#device.constant(classRowsOf(batch, tokens), [batch])
       plan = record(this.#device, { pixels, classRows }, (inputs) => {
         return this.encoder.forward(inputs.pixels, inputs.classRows).feature
       })
       this.#plans.set(batch, plan)
+      // A plan that a lost device kept from being recorded is recorded at the next call.
+      plan.catch(() => this.#plans.delete(batch))
     }
     return plan
   }

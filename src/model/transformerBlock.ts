@@ -24,6 +24,8 @@ export interface BlockTensors {
   readonly fc1: Affine
   /** [D, M] and [D] */
   readonly fc2: Affine
+  /** [D] each: factors of the two branches before they are added (DINOv2's LayerScale). */
+  readonly layerScales?: readonly [Tensor<'f32'>, Tensor<'f32'>] | undefined
 }
 
 export interface BlockOptions {
@@ -57,12 +59,16 @@ export function uploadBlock(upload: Upload, block: BlockWeights): BlockTensors {
     norm2: uploadNorm(upload, block.norm2),
     fc1: dense(block.fc1),
     fc2: dense(block.fc2),
+    layerScales: block.layerScales && [
+      upload(block.layerScales[0], [block.layerScales[0].length]),
+      upload(block.layerScales[1], [block.layerScales[1].length]),
+    ],
   }
 }
 
 /**
  * One pre-norm transformer block (Dosovitskiy et al. 2021): x += attention(norm(x)), then
- * x += mlp(norm(x)).
+ * x += mlp(norm(x)), each branch scaled per column where the block has layer scales.
  *
  * Seven dispatches where no gradient is asked for: norm, qkv, attention, projection with residual,
  * norm, first and second MLP layer with activation and residual fused. Any weight that requires a
@@ -74,9 +80,10 @@ export function uploadBlock(upload: Upload, block: BlockWeights): BlockTensors {
  */
 export function transformerBlock(
   x: Tensor<'f32'>,
-  { norm1, qkv, out, norm2, fc1, fc2 }: BlockTensors,
+  { norm1, qkv, out, norm2, fc1, fc2, layerScales }: BlockTensors,
   { heads, activation, eps, causal = false }: BlockOptions,
 ): Tensor<'f32'> {
+  const [attentionScale, mlpScale] = layerScales ?? []
   return scope(() => {
     const mixed = scope(() => {
       const normed = layerNorm(x, norm1.weight, norm1.bias, { eps })
@@ -84,11 +91,11 @@ export function transformerBlock(
       normed.dispose()
       const attended = attentionPacked(packed, { heads, causal })
       packed.dispose()
-      return linear(attended, out.weight, out.bias, { residual: x })
+      return linear(attended, out.weight, out.bias, { layerScale: attentionScale, residual: x })
     })
     const normed = layerNorm(mixed, norm2.weight, norm2.bias, { eps })
     const hidden = linear(normed, fc1.weight, fc1.bias, { activation })
     normed.dispose()
-    return linear(hidden, fc2.weight, fc2.bias, { residual: mixed })
+    return linear(hidden, fc2.weight, fc2.bias, { layerScale: mlpScale, residual: mixed })
   })
 }

@@ -44,9 +44,10 @@ const DISABLE = ['timestamp_quantization']
 export async function createDevice(options: NodeDeviceOptions = {}): Promise<Device> {
   if (options.gpu) return createDeviceFrom(options)
   const name = options.adapter ?? process.env['KEEPLIGHT_ADAPTER']
+  const toggles = options.toggles ?? []
   const flags = [
-    `enable-dawn-features=${[...ENABLE, ...(options.toggles ?? [])].join(',')}`,
-    `disable-dawn-features=${DISABLE.join(',')}`,
+    `enable-dawn-features=${[...ENABLE, ...toggles].join(',')}`,
+    `disable-dawn-features=${DISABLE.filter((toggle) => !toggles.includes(toggle)).join(',')}`,
   ]
   if (name) {
     const software = SOFTWARE_DRIVERS[name.toLowerCase()]
@@ -69,11 +70,13 @@ export async function createDevice(options: NodeDeviceOptions = {}): Promise<Dev
   const gpu = instanceOf(create, flags)
   const powerPreference = options.powerPreference ?? 'high-performance'
   // Dawn throws when a name fits no adapter, and gives null when there is none at all.
-  const adapter = await gpu.requestAdapter({ powerPreference }).catch((cause: unknown) => {
-    throw noAdapter(name, cause)
-  })
+  const request = (): Promise<GPUAdapter | null> =>
+    gpu.requestAdapter({ powerPreference }).catch((cause: unknown) => {
+      throw noAdapter(name, cause)
+    })
+  const adapter = await request()
   if (!adapter) throw noAdapter(name)
-  return Device.fromAdapter(adapter)
+  return Device.fromAdapter(adapter, request)
 }
 
 /**

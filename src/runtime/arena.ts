@@ -1,3 +1,4 @@
+import type { DeviceBuffer } from './buffer.ts'
 import type { Command } from './command.ts'
 import { KeeplightError } from './errors.ts'
 import { Allocation } from './pool.ts'
@@ -115,7 +116,7 @@ export interface ArenaStats {
 }
 
 interface ArenaOptions {
-  readonly create: (bytes: number, label: string) => GPUBuffer
+  readonly create: (bytes: number, label: string) => DeviceBuffer
   readonly limit: number
   readonly alignment: number
 }
@@ -124,7 +125,9 @@ export class PlanMemory {
   readonly #options: ArenaOptions
   readonly #intermediates: Intermediate[] = []
   readonly #owned = new Set<Allocation>()
-  readonly #buffers: GPUBuffer[] = []
+  readonly #buffers: DeviceBuffer[] = []
+  /** Tensors with given values, made while the plan was recorded. */
+  readonly constants = new Set<Allocation>()
   #constantBytes = 0
   #stats: Omit<ArenaStats, 'constantBytes'> | undefined
 
@@ -142,12 +145,19 @@ export class PlanMemory {
       this.#buffers.push(buffer)
       this.#constantBytes += size
       allocation = new Allocation({ buffer, offset: 0 }, () => {})
+      this.constants.add(allocation)
     } else {
       allocation = new Allocation(undefined, () => {})
       this.#intermediates.push({ allocation, bytes: size })
     }
     this.#owned.add(allocation)
     return allocation
+  }
+
+  /** What a replay writes before it reads: all but constants that kernels change from run to run. */
+  get rewritten(): ReadonlySet<Allocation> {
+    const changed = [...this.constants].filter(({ source }) => !source)
+    return new Set([...this.#owned].filter((allocation) => !changed.includes(allocation)))
   }
 
   owns(allocation: Allocation): boolean {

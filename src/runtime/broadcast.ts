@@ -62,6 +62,7 @@ export function planBroadcast<N extends string>(
       `expected at most five; split the op`
     )
   })
+  params['first'] = 0
   merged.shape.forEach((n, i) => i > 0 && (params[`d${i}`] = n))
   strided.forEach((name, k) => {
     spreads[name] = `strided${rank}` as Strided

@@ -1,8 +1,9 @@
 import { MAX_WORKGROUPS, packParams, type Kernel, type Workgroups } from '../kernels/kernel.ts'
 import { KeeplightError } from './errors.ts'
 import { formatShape, type Shape } from './shape.ts'
-import type { Dtype } from './dtype.ts'
+import { bytesPerElement, type Dtype } from './dtype.ts'
 import type { Allocation } from './pool.ts'
+import { splitDispatch, type BindingLimits, type Piece } from './split.ts'
 import type { Tensor } from './tensor.ts'
 
 /** What a binding sees: plain data, so that a command may outlive the tensors it was made from. */
@@ -25,28 +26,57 @@ export interface Command {
   readonly workgroups: Workgroups
 }
 
-/** Checks a dispatch on the host, where the message can still name tensors and shapes. */
-export function makeCommand(
+/**
+ * Checks a dispatch on the host, where the message can still name tensors and shapes.
+ *
+ * @returns one command, or several where a tensor is larger than a binding may be
+ */
+export function makeCommands(
   kernel: Kernel,
   tensors: Readonly<Record<string, Tensor>>,
   params: Readonly<Record<string, number>>,
-  maxBindingBytes: number,
-): Command {
-  const ranges = Object.entries(kernel.bindings).map(([name, binding]) => {
+  limits: BindingLimits,
+): Command[] {
+  const names = Object.keys(kernel.bindings)
+  let large: string | undefined
+  for (const name of names) {
     const tensor = tensors[name]
     if (!tensor)
       throw new KeeplightError('validation', `${kernel.label}: binding ${name} is missing`)
     tensor.assertAlive(kernel.label)
-    if (tensor.byteLength > maxBindingBytes) {
-      throw new KeeplightError(
-        'validation',
-        `${kernel.label}: ${name} ${tensor.toString()} has ${tensor.byteLength} bytes, ` +
-          `this adapter binds at most ${maxBindingBytes}; split it along its first dimension`,
-      )
-    }
-    if (binding.access === 'readWrite') checkAlias(kernel, tensors, name, tensor)
-    return rangeOf(tensor)
+    if (kernel.bindings[name]!.access === 'readWrite') checkAlias(kernel, tensors, name, tensor)
+    if (tensor.byteLength > limits.maxBindingBytes) large ??= name
+  }
+  if (large === undefined) {
+    return [
+      makeCommand(
+        kernel,
+        names.map((name) => rangeOf(tensors[name]!)),
+        params,
+      ),
+    ]
+  }
+  const parts = splitDispatch(kernel, tensors, params, limits)
+  if (!parts) {
+    const tensor = tensors[large]!
+    throw new KeeplightError(
+      'validation',
+      `${kernel.label}: ${large} ${tensor.toString()} has ${tensor.byteLength} bytes, a binding of ` +
+        `this adapter takes ${limits.maxBindingBytes}, and this kernel can't be cut there; ` +
+        `split the tensor along its first dimension`,
+    )
+  }
+  return parts.map(({ pieces, params }) => {
+    const ranges = names.map((name) => rangeOf(tensors[name]!, pieces.get(name)))
+    return makeCommand(kernel, ranges, params)
   })
+}
+
+function makeCommand(
+  kernel: Kernel,
+  ranges: readonly BufferRange[],
+  params: Readonly<Record<string, number>>,
+): Command {
   const workgroups = kernel.workgroups(params)
   if (workgroups.some((count) => count > MAX_WORKGROUPS || count < 1)) {
     throw new KeeplightError(
@@ -89,7 +119,15 @@ export function describe({ kernel, ranges }: Pick<Command, 'kernel' | 'ranges'>)
   return `${kernel.label}(${list.join(', ')})`
 }
 
-function rangeOf({ allocation, offset, byteLength, dtype, shape }: Tensor): BufferRange {
-  const size = Math.ceil(byteLength / 16) * 16
-  return { allocation, offset, size, dtype, shape }
+function rangeOf(tensor: Tensor, piece?: Piece): BufferRange {
+  const { allocation, offset, byteLength, dtype, shape } = tensor
+  if (!piece) return { allocation, offset, size: Math.ceil(byteLength / 16) * 16, dtype, shape }
+  const [start, bytes] = [piece.start, piece.count].map((n) => n * bytesPerElement[dtype])
+  return {
+    allocation,
+    offset: offset + start!,
+    size: Math.ceil(bytes! / 16) * 16,
+    dtype,
+    shape: [piece.count],
+  }
 }

@@ -1,18 +1,24 @@
 import type { Kernel, KernelFeature, KernelVariant } from '../kernels/kernel.ts'
 import type { PlanMemory } from './arena.ts'
+import { DeviceBuffer } from './buffer.ts'
+import { HARDWARE_BUDGET_MS, SOFTWARE_BUDGET_MS, SubmitBudget, type SubmitStats } from './budget.ts'
 import { Choices, type KernelChoice } from './choice.ts'
-import { describe, makeCommand, type Command } from './command.ts'
+import { describe, makeCommands, type Command } from './command.ts'
 import {
   arrayOf,
   bytesPerElement,
   dtypeOf,
   type ArrayOf,
   type Dtype,
+  type DtypeOf,
   type TensorArray,
 } from './dtype.ts'
-import { KeeplightError, type ErrorCode } from './errors.ts'
+import { KeeplightError } from './errors.ts'
+import { culprit, typedError } from './gpuErrors.ts'
 import { PipelineCache } from './pipelines.ts'
-import { BufferPool, type PoolStats } from './pool.ts'
+import { assertHeld, assertPresent, forgetSources, lossError, soon } from './loss.ts'
+import { BufferPool, type Allocation, type PoolStats } from './pool.ts'
+import { Passes, Profiler, type Profile, type Submission } from './profile.ts'
 import { checkShape, sizeOf, type Shape } from './shape.ts'
 import { Tensor } from './tensor.ts'
 
@@ -26,10 +32,21 @@ export interface AdapterDescription {
   readonly subgroupSize: number
 }
 
-export interface DeviceStats extends PoolStats {
+export interface DeviceStats extends PoolStats, SubmitStats {
   readonly dispatches: number
   readonly submits: number
   readonly pipelines: number
+}
+
+/** One WebGPU device with what is made for it alone. A recovery puts another in its place. */
+interface Connection {
+  readonly gpu: GPUDevice
+  readonly pipelines: PipelineCache
+  readonly uniforms: GPUBuffer
+  /** Resolves with the reason once this device is lost or closed. */
+  readonly lost: Promise<KeeplightError>
+  /** The reason, once it is told. */
+  reason: KeeplightError | undefined
 }
 
 /** Takes commands instead of the eager encoder while a plan is recorded. */
@@ -67,74 +84,117 @@ const UNIFORM = 0x40 | 0x8 // UNIFORM | COPY_DST
  * Ops only enqueue. Errors of the GPU arrive later and are thrown by the next `read` or `sync`.
  */
 export class Device {
-  /** The WebGPU device, for work beside Keeplight's. */
-  readonly gpu: GPUDevice
   readonly adapter: AdapterDescription
   readonly features: readonly string[]
   readonly limits: Readonly<Record<(typeof LIMITS)[number], number>>
   readonly offsetAlignment: number
+  /**
+   * Bytes that one binding takes; a dispatch over larger tensors is cut into several. A test lowers it
+   * to have small tensors cut.
+   */
+  maxBindingBytes: number
   /** Kernel variants that were tuned or forced; empty where only rules decide. */
   readonly choices = new Choices()
-  /** Resolves with the reason once the device is lost or closed. */
-  readonly lost: Promise<KeeplightError>
+  /** How long submits take, and should. */
+  readonly budget: SubmitBudget
+  /** @internal Asks for the adapter again; absent when the caller brought an adapter. */
+  readonly requestAdapter: AdapterSource | undefined
 
   readonly #pool: BufferPool
-  readonly #pipelines: PipelineCache
-  readonly #uniforms: GPUBuffer
+  readonly #buffers = new Set<DeviceBuffer>()
+  /** Memory that a recovery fills again from the host. */
+  readonly #constants = new Set<Allocation>()
   readonly #uniformData = new Uint8Array(DISPATCHES_PER_SUBMIT * UNIFORM_STRIDE)
   readonly #checks = new Set<Promise<void>>()
   #batch: Command[] = []
-  #encoder: GPUCommandEncoder | undefined
-  #pass: GPUComputePassEncoder | undefined
+  #batchMs = 0
+  #passes: Passes | undefined
+  #profiler: Profiler | undefined
   #recorder: Recorder | undefined
   #error: KeeplightError | undefined
-  #lost: KeeplightError | undefined
+  #connection: Connection
+  #generation = 0
   #closed = false
   #dispatches = 0
   #submits = 0
 
-  private constructor(gpu: GPUDevice, adapter: AdapterDescription) {
-    this.gpu = gpu
+  private constructor(gpu: GPUDevice, adapter: AdapterDescription, source?: AdapterSource) {
     this.adapter = adapter
+    this.requestAdapter = source
+    this.budget = new SubmitBudget(adapter.software ? SOFTWARE_BUDGET_MS : HARDWARE_BUDGET_MS)
     this.features = [...gpu.features].sort()
     this.limits = Object.fromEntries(LIMITS.map((name) => [name, gpu.limits[name]])) as Record<
       (typeof LIMITS)[number],
       number
     >
+    this.maxBindingBytes = gpu.limits.maxStorageBufferBindingSize
     this.offsetAlignment = gpu.limits.minStorageBufferOffsetAlignment
     this.#pool = new BufferPool(
       (bytes, label) => this.createBuffer(bytes, label),
       gpu.limits.maxBufferSize,
     )
-    this.#pipelines = new PipelineCache(gpu, (error, what) => this.#check(error, what))
-    this.#uniforms = gpu.createBuffer({
-      label: 'keeplight uniforms',
-      size: this.#uniformData.byteLength,
-      usage: UNIFORM,
-    })
+    this.#connection = this.#connect(gpu)
+  }
+
+  #connect(gpu: GPUDevice): Connection {
     gpu.addEventListener('uncapturederror', (event) => {
       event.preventDefault()
       this.#error ??= typedError(event.error, this.#batch.at(-1))
     })
-    this.lost = gpu.lost.then((info) => {
-      this.#lost = this.#closed
-        ? new KeeplightError(
-            'disposed',
-            'the device was closed; create another with createDevice()',
-          )
-        : new KeeplightError(
-            'device-lost',
-            `the GPU device was lost (${info.reason}): ${info.message || 'no reason given'}; ` +
-              'create another with createDevice() and load what it held again',
-          )
-      return this.#lost
-    })
+    const connection: Connection = {
+      gpu,
+      pipelines: new PipelineCache(gpu, (error, what) => this.#check(error, what)),
+      uniforms: gpu.createBuffer({
+        label: 'keeplight uniforms',
+        size: this.#uniformData.byteLength,
+        usage: UNIFORM,
+      }),
+      reason: undefined,
+      lost: gpu.lost.then((info) => {
+        return (connection.reason = this.#closed
+          ? new KeeplightError(
+              'disposed',
+              'the device was closed; create another with createDevice()',
+            )
+          : lossError(info))
+      }),
+    }
+    return connection
+  }
+
+  /** The WebGPU device, for work beside Keeplight's; another one after a recovery. */
+  get gpu(): GPUDevice {
+    return this.#connection.gpu
+  }
+
+  /** Resolves with the reason once the device is lost or closed; after a recovery a new promise. */
+  get lost(): Promise<KeeplightError> {
+    return this.#connection.lost
+  }
+
+  /** Why the device is unusable, once that is known. */
+  get loss(): KeeplightError | undefined {
+    return this.#connection.reason
+  }
+
+  /** How many times the device was recovered. */
+  get generation(): number {
+    return this.#generation
   }
 
   /**
    * Requests a device with every useful feature and limit that the adapter has.
+   *
+   * @param source where `recoverDevice` gets the adapter again
+   * @throws KeeplightError `device` when the adapter gives none, `device-lost` when it is lost at birth
    */
-  static async fromAdapter(adapter: GPUAdapter): Promise<Device> {
+  static async fromAdapter(adapter: GPUAdapter, source?: AdapterSource): Promise<Device> {
+    const gpu = await Device.requestGpu(adapter)
+    return new Device(gpu, describeAdapter(adapter.info), source)
+  }
+
+  /** @internal */
+  static async requestGpu(adapter: GPUAdapter): Promise<GPUDevice> {
     const requiredFeatures = FEATURES.filter((name) =>
       adapter.features.has(name as GPUFeatureName),
     ) as GPUFeatureName[]
@@ -145,7 +205,10 @@ export class Device {
         const reason = cause instanceof Error ? cause.message : String(cause)
         throw new KeeplightError('device', `the adapter gave no device: ${reason}`, { cause })
       })
-    return new Device(gpu, describeAdapter(adapter.info))
+    // WebGPU may hand out a device that is lost already.
+    const lost = await soon(gpu.lost, 0)
+    if (lost) throw lossError(lost)
+    return gpu
   }
 
   /** The variant of kernel families that suits this adapter. */
@@ -197,6 +260,23 @@ export class Device {
   tensor(data: TensorArray, shape: Shape): Tensor {
     const tensor = this.#allocate(shape, dtypeOf(data), 'tensor', this.recording)
     this.#upload(tensor, data)
+    if (this.recording) tensor.allocation.source = data.slice()
+    return tensor
+  }
+
+  /**
+   * A tensor like {@link Device.tensor} whose values are there again after a recovery: weights and
+   * tables. `data` is kept for that as long as the tensor and its views live; do not change it. A
+   * kernel that writes to the tensor makes it an ordinary one.
+   */
+  constant<A extends TensorArray>(data: A, shape: Shape): Tensor<DtypeOf<A>> {
+    const tensor = this.tensor(data, shape) as Tensor<DtypeOf<A>>
+    const { allocation } = tensor
+    if (!this.recording) {
+      allocation.source = data
+      allocation.onRelease = () => this.#constants.delete(allocation)
+      this.#constants.add(allocation)
+    }
     return tensor
   }
 
@@ -219,7 +299,14 @@ export class Device {
   }
 
   /** @internal A storage buffer; running out of memory becomes a typed error of the next sync. */
-  createBuffer(size: number, label: string): GPUBuffer {
+  createBuffer(size: number, label: string): DeviceBuffer {
+    const gpu = this.#createBuffer(size, label)
+    const buffer = new DeviceBuffer(gpu, { size, label }, (gone) => this.#buffers.delete(gone))
+    this.#buffers.add(buffer)
+    return buffer
+  }
+
+  #createBuffer(size: number, label: string): GPUBuffer {
     this.gpu.pushErrorScope('out-of-memory')
     this.gpu.pushErrorScope('validation')
     const buffer = this.gpu.createBuffer({ label, size, usage: STORAGE })
@@ -250,8 +337,23 @@ export class Device {
       )
     }
     if (this.#batch.length > 0) this.flush()
-    const { buffer, offset } = tensor.allocation
-    this.gpu.queue.writeBuffer(buffer, offset + tensor.offset, wholeWords(data))
+    this.#write(tensor.allocation, tensor.offset, data)
+    const { allocation } = tensor
+    if (allocation.source) {
+      const whole = tensor.offset === 0 && data.byteLength >= allocation.source.byteLength
+      allocation.source = whole ? data.slice() : undefined
+    }
+  }
+
+  #write(allocation: Allocation, offset: number, data: TensorArray): void {
+    const bytes = wholeWords(data)
+    this.gpu.queue.writeBuffer(allocation.buffer.gpu, allocation.offset + offset, bytes)
+    allocation.written(offset, Math.ceil(data.byteLength / 16) * 16)
+  }
+
+  /** @internal Fills memory from its source on the host, if it has one. */
+  restore(allocation: Allocation): void {
+    if (allocation.source) this.#write(allocation, 0, allocation.source)
   }
 
   /**
@@ -269,28 +371,39 @@ export class Device {
     if (missing) {
       throw new KeeplightError('validation', `${kernel.label}: this adapter lacks ${missing}`)
     }
-    const command = makeCommand(generic, tensors, params, this.limits.maxStorageBufferBindingSize)
-    if (this.#recorder) this.#recorder.push(command, Object.values(tensors))
-    else this.#encode(command)
+    for (const command of makeCommands(generic, tensors, params, this)) {
+      if (!this.#recorder) assertPresent(command)
+      forgetSources(command)
+      if (this.#recorder) this.#recorder.push(command, Object.values(tensors))
+      else this.#encode(command)
+    }
   }
 
   #encode(command: Command): void {
-    if (this.#batch.length >= DISPATCHES_PER_SUBMIT) this.flush()
+    const cost = this.budget.costOf(command)
+    const full = this.#batch.length >= DISPATCHES_PER_SUBMIT
+    if (full || !this.budget.fits(this.#batchMs, cost)) this.flush()
+    this.#batchMs += cost
     const slot = this.#batch.length * UNIFORM_STRIDE
     this.#uniformData.set(new Uint8Array(command.params), slot)
-    this.#encoder ??= this.gpu.createCommandEncoder({ label: 'keeplight eager' })
-    this.#pass ??= this.#encoder.beginComputePass({ label: 'keeplight eager' })
+    this.#passes ??= this.passes('keeplight eager')
     this.#batch.push(command)
-    this.encodeInto(this.#pass, command, this.bindGroup(command, this.#uniforms), slot)
+    const group = this.bindGroup(command, this.#connection.uniforms)
+    this.encodeInto(this.#passes, command, group, slot)
+  }
+
+  /** @internal Starts an encoder for dispatches; `submit` ends it. */
+  passes(label: string): Passes {
+    return new Passes(this.gpu, label, this.#profiler)
   }
 
   /** @internal */
   bindGroup(command: Command, uniforms: GPUBuffer): GPUBindGroup {
     const { kernel, ranges, params } = command
-    const { layout, hasParams } = this.#pipelines.get(kernel)
+    const { layout, hasParams } = this.#connection.pipelines.get(kernel)
     const entries: GPUBindGroupEntry[] = ranges.map(({ allocation, offset, size }, binding) => {
       const { buffer } = allocation
-      return { binding, resource: { buffer, offset: allocation.offset + offset, size } }
+      return { binding, resource: { buffer: buffer.gpu, offset: allocation.offset + offset, size } }
     })
     if (hasParams) {
       entries.push({
@@ -302,13 +415,10 @@ export class Device {
   }
 
   /** @internal */
-  encodeInto(
-    pass: GPUComputePassEncoder,
-    { kernel, workgroups }: Command,
-    group: GPUBindGroup,
-    slot: number,
-  ): void {
-    const { pipeline, hasParams } = this.#pipelines.get(kernel)
+  encodeInto(passes: Passes, command: Command, group: GPUBindGroup, slot: number): void {
+    const { kernel, workgroups } = command
+    const { pipeline, hasParams } = this.#connection.pipelines.get(kernel)
+    const pass = passes.next(command)
     pass.setPipeline(pipeline)
     pass.setBindGroup(0, group, hasParams ? [slot] : [])
     pass.dispatchWorkgroups(...workgroups)
@@ -316,35 +426,43 @@ export class Device {
   }
 
   /** @internal Compiles kernels in parallel before they are first used. */
-  prepare(kernels: Iterable<Kernel>): Promise<void> {
-    return this.#pipelines.prepare(kernels)
+  async prepare(kernels: Iterable<Kernel>): Promise<void> {
+    const connection = this.#connection
+    try {
+      await Promise.race([connection.pipelines.prepare(kernels), connection.lost])
+    } catch (error) {
+      await soon(connection.lost)
+      throw connection.reason ?? error
+    }
+    if (connection.reason) throw connection.reason
   }
 
   /** Submits what eager code has enqueued. */
   flush(): void {
-    const encoder = this.#encoder
-    if (!encoder) return
+    const passes = this.#passes
+    if (!passes) return
     const batch = this.#batch
-    this.#pass?.end()
-    this.#encoder = undefined
-    this.#pass = undefined
+    this.#passes = undefined
     this.gpu.queue.writeBuffer(
-      this.#uniforms,
+      this.#connection.uniforms,
       0,
       this.#uniformData,
       0,
       batch.length * UNIFORM_STRIDE,
     )
-    this.submit(encoder, batch)
+    this.submit(passes, batch)
     this.#batch = []
+    this.#batchMs = 0
   }
 
   /** @internal Finishes and submits an encoder; its errors are blamed on one of `batch`. */
-  submit(encoder: GPUCommandEncoder, batch: readonly Command[]): void {
+  submit(work: Submission, batch: readonly Command[]): void {
     this.#submits++
     const scopes = ['validation', 'out-of-memory', 'internal'] as const
     scopes.forEach((filter) => this.gpu.pushErrorScope(filter))
-    this.gpu.queue.submit([encoder.finish()])
+    this.gpu.queue.submit([work.finish()])
+    work.submitted?.()
+    if (batch.length > 0) this.budget.submitted(batch, this.gpu.queue.onSubmittedWorkDone())
     const what = (message: string): string => culprit(batch, message)
     scopes.forEach(() => this.#check(this.gpu.popErrorScope(), what))
   }
@@ -369,12 +487,13 @@ export class Device {
       )
     }
     this.assertUsable('read')
+    assertHeld(tensor.allocation, tensor.offset, tensor.byteLength, `read: ${tensor.toString()}`)
     this.flush()
     const size = Math.ceil(tensor.byteLength / 4) * 4
     const staging = this.gpu.createBuffer({ label: 'keeplight readback', size, usage: STAGING })
     const encoder = this.gpu.createCommandEncoder({ label: 'keeplight readback' })
     const { buffer, offset } = tensor.allocation
-    encoder.copyBufferToBuffer(buffer, offset + tensor.offset, staging, 0, size)
+    encoder.copyBufferToBuffer(buffer.gpu, offset + tensor.offset, staging, 0, size)
     this.submit(encoder, [])
     try {
       await this.#orLost(staging.mapAsync(1))
@@ -385,12 +504,46 @@ export class Device {
     }
   }
 
+  /**
+   * Runs `body` and times every dispatch that it enqueues, eager or by a plan, with GPU timestamps.
+   * Each gets a compute pass of its own meanwhile, so the whole takes longer; results stay the same.
+   *
+   * @throws KeeplightError `device` when the adapter has no timestamps
+   */
+  async profile(body: () => unknown): Promise<Profile> {
+    this.assertUsable('profile')
+    if (this.recording || this.#profiler) {
+      const what = this.recording ? 'a plan is being recorded' : 'another profile is being taken'
+      throw new KeeplightError('usage', `profile: ${what}; take one profile at a time`)
+    }
+    this.flush()
+    const profiler = new Profiler(this)
+    this.#profiler = profiler
+    try {
+      await body()
+    } finally {
+      this.flush()
+      this.#profiler = undefined
+    }
+    try {
+      await this.sync()
+      return await profiler.result()
+    } finally {
+      profiler.destroy()
+    }
+  }
+
   /** Waits until everything enqueued has run, and throws the first error it caused. */
   async sync(): Promise<void> {
     this.assertUsable('sync')
     this.flush()
     await this.#orLost(this.gpu.queue.onSubmittedWorkDone())
     await this.#settle()
+  }
+
+  /** @internal Resolves when at most `submits` are in flight. */
+  ahead(submits: number): Promise<void> {
+    return this.#orLost(this.budget.ahead(submits))
   }
 
   async #settle(): Promise<void> {
@@ -403,24 +556,48 @@ export class Device {
 
   /** `work`, or a rejection with the reason as soon as the device is lost. */
   async #orLost<T>(work: Promise<T>): Promise<T> {
+    const connection = this.#connection
     let failed: unknown
     const result = await Promise.race([
       work.catch((error: unknown) => {
         failed = error
         return undefined
       }),
-      this.lost,
+      connection.lost,
     ])
     // A failed map is often the first sign of an earlier error, or of a loss that is about to be told.
     if (failed !== undefined) {
-      await Promise.race([this.lost, new Promise((resolve) => setTimeout(resolve, 50))])
+      await soon(connection.lost)
       await Promise.all(this.#checks)
-      const error = this.#lost ?? this.#error
+      const error = connection.reason ?? this.#error
       this.#error = undefined
       throw error ?? new KeeplightError('internal', `GPU work failed: ${String(failed)}`)
     }
-    if (this.#lost && result === this.#lost) throw this.#lost
+    // What was begun on a lost device never ends on the one that took its place.
+    if (connection.reason) throw connection.reason
     return result as T
+  }
+
+  /**
+   * @internal Puts a new GPU device in the place of a lost one: its memory again, filled where the host
+   * has a source, and its pipelines. What was enqueued and has not run is dropped.
+   */
+  async reconnect(gpu: GPUDevice): Promise<void> {
+    const kernels = this.#connection.pipelines.kernels()
+    this.#batch = []
+    this.#batchMs = 0
+    this.#passes = undefined
+    this.#checks.clear()
+    this.#error = undefined
+    this.#pool.trim()
+    this.#connection = this.#connect(gpu)
+    this.#generation++
+    for (const buffer of this.#buffers) {
+      buffer.replace(this.#createBuffer(buffer.size, buffer.label))
+    }
+    this.#constants.forEach((allocation) => this.restore(allocation))
+    await this.sync()
+    await this.prepare(kernels)
   }
 
   /** @internal */
@@ -428,15 +605,16 @@ export class Device {
     if (this.#closed) {
       throw new KeeplightError('disposed', `${op}: the device was closed; create another`)
     }
-    if (this.#lost) throw this.#lost
+    if (this.loss) throw this.loss
   }
 
   stats(): DeviceStats {
     return {
       ...this.#pool.stats(),
+      ...this.budget.stats(),
       dispatches: this.#dispatches,
       submits: this.#submits,
-      pipelines: this.#pipelines.size,
+      pipelines: this.#connection.pipelines.size,
     }
   }
 
@@ -451,10 +629,13 @@ export class Device {
     if (this.#closed) return
     this.#closed = true
     this.#pool.destroy()
-    this.#uniforms.destroy()
+    this.#connection.uniforms.destroy()
     this.gpu.destroy()
   }
 }
+
+/** Where adapters come from; each gives a device once. */
+export type AdapterSource = () => Promise<GPUAdapter | null>
 
 export interface DeviceOptions {
   /** Where adapters come from: `navigator.gpu` by default in a page, Dawn in Node. */
@@ -476,17 +657,19 @@ export async function createDevice(options: DeviceOptions = {}): Promise<Device>
     )
   }
   const powerPreference = options.powerPreference ?? 'high-performance'
-  const adapter = await gpu.requestAdapter({ powerPreference })
+  const request = (): Promise<GPUAdapter | null> => gpu.requestAdapter({ powerPreference })
+  const adapter = await request()
   if (!adapter) {
     throw new KeeplightError(
       'device',
       'WebGPU found no adapter: is hardware acceleration on, and the graphics driver current?',
     )
   }
-  return Device.fromAdapter(adapter)
+  return Device.fromAdapter(adapter, request)
 }
 
-function describeAdapter(info: GPUAdapterInfo): AdapterDescription {
+/** @internal */
+export function describeAdapter(info: GPUAdapterInfo): AdapterDescription {
   const { vendor, architecture, description, subgroupMinSize, subgroupMaxSize } = info
   return {
     vendor,
@@ -495,28 +678,6 @@ function describeAdapter(info: GPUAdapterInfo): AdapterDescription {
     software: /llvmpipe|lavapipe|swiftshader/i.test(`${architecture} ${description}`),
     subgroupSize: subgroupMinSize === subgroupMaxSize ? (subgroupMinSize ?? 0) : 0,
   }
-}
-
-function typedError(error: GPUError, last: Command | undefined, what?: string): KeeplightError {
-  const kind = error.constructor.name
-  const code: ErrorCode =
-    kind === 'GPUOutOfMemoryError'
-      ? 'out-of-memory'
-      : kind === 'GPUInternalError'
-        ? 'internal'
-        : 'validation'
-  const where = what ?? (last ? describe(last) : 'GPU')
-  return new KeeplightError(code, `${where}: ${error.message.trim()}`, { cause: error })
-}
-
-/** The op whose label the driver's message quotes; labels of bind groups and pipelines name ops. */
-function culprit(batch: readonly Command[], message: string): string {
-  const described = batch.map(describe)
-  const quoted = described.find((text) => message.includes(text))
-  const index = quoted
-    ? described.indexOf(quoted)
-    : batch.findIndex(({ kernel }) => message.includes(`"${kernel.label}"`))
-  return described[index] ?? (batch.length > 0 ? `one of ${batch.length} ops` : 'copy')
 }
 
 /** The bytes of `data`, filled up to the four that a write is rounded to. */

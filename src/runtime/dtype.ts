@@ -46,3 +46,14 @@ export function dtypeOf(data: TensorArray): Dtype {
 export function arrayOf<D extends Dtype>(dtype: D, bytes: ArrayBuffer, count: number): ArrayOf<D> {
   return new arrays[dtype](bytes, 0, count) as unknown as ArrayOf<D>
 }
+
+/** The dtype that a type of array uploads as. */
+export type DtypeOf<A extends TensorArray> = A extends Float32Array
+  ? 'f32'
+  : A extends Uint32Array
+    ? 'u32'
+    : A extends Int32Array
+      ? 'i32'
+      : A extends Uint16Array
+        ? 'f16'
+        : 'i8'

@@ -71,6 +71,9 @@ export class Parameters {
       flat.set(data, this.#offsets.get(name))
     }
     this.values.write(flat)
+    // After a recovery: they are nothing before the next backward pass.
+    const { allocation, offset, byteLength, size } = this.gradients
+    if (allocation.isLost(offset, byteLength)) this.gradients.write(new Float32Array(size))
   }
 
   /** Reads all parameters, or all gradients, in one copy. */

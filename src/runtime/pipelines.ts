@@ -12,6 +12,7 @@ export class PipelineCache {
   readonly #device: GPUDevice
   readonly #onError: (error: Promise<GPUError | null>, what: () => string) => void
   readonly #ready = new Map<string, Pipeline>()
+  readonly #kernels = new Map<string, Kernel>()
   readonly #compiling = new Map<string, Promise<Pipeline>>()
   readonly #sources = new WeakMap<Kernel, string>()
 
@@ -27,6 +28,11 @@ export class PipelineCache {
     return this.#ready.size
   }
 
+  /** What has been compiled here. */
+  kernels(): Kernel[] {
+    return [...this.#kernels.values()]
+  }
+
   /** The pipeline of a kernel, compiled on the spot if {@link prepare} has not run for it. */
   get(kernel: Kernel): Pipeline {
     const source = this.#source(kernel)
@@ -37,6 +43,7 @@ export class PipelineCache {
       pipeline = { pipeline: this.#device.createComputePipeline(descriptor), layout, hasParams }
       this.#onError(this.#device.popErrorScope(), () => `compiling ${kernel.label}`)
       this.#ready.set(source, pipeline)
+      this.#kernels.set(source, kernel)
     }
     return pipeline
   }
@@ -59,6 +66,7 @@ export class PipelineCache {
         (pipeline) => {
           const made = { pipeline, layout, hasParams }
           this.#ready.set(source, made)
+          this.#kernels.set(source, kernel)
           return made
         },
         (cause: unknown) => {

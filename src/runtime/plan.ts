@@ -3,7 +3,9 @@ import type { Command } from './command.ts'
 import type { TensorArray } from './dtype.ts'
 import type { Device, Recorder } from './device.ts'
 import { KeeplightError } from './errors.ts'
+import { assertPresent } from './loss.ts'
 import type { Allocation } from './pool.ts'
+import type { Passes } from './profile.ts'
 import { hold, keep, scope, tensorsIn, type Tensor } from './tensor.ts'
 
 export interface PlanStats extends ArenaStats {
@@ -19,10 +21,15 @@ export interface PlanStats extends ArenaStats {
 export type PlanValues<I> = { readonly [K in keyof I]?: TensorArray }
 
 const UNIFORM_STRIDE = 256
+/** Submits that may wait while one runs: the GPU never idles, and the host hears of a loss soon. */
+const SUBMITS_AHEAD = 2
 const UNIFORM = 0x40 | 0x8 // UNIFORM | COPY_DST
 
 /**
- * A sequence of dispatches, recorded once and replayed in one submit with new inputs.
+ * A sequence of dispatches, recorded once and replayed with new inputs, in one submit if it is short.
+ *
+ * After `recoverDevice` a plan runs again once the inputs and the state it works on are back; its
+ * outputs are lost until then.
  *
  * The code that is recorded is the code that runs eagerly, and so are the kernels, their order and
  * their workgroups: a replay gives the same bits.
@@ -33,8 +40,13 @@ export class Plan<I extends Readonly<Record<string, Tensor>>, O> {
   readonly outputs: O
   readonly #device: Device
   readonly #commands: readonly Command[]
-  readonly #groups: readonly GPUBindGroup[]
-  readonly #uniforms: GPUBuffer
+  readonly #uniformData: Uint8Array<ArrayBuffer>
+  #groups: readonly GPUBindGroup[] = []
+  #uniforms: GPUBuffer
+  /** The device's generation that the groups were made for. */
+  #generation = -1
+  /** Whether what the plan reads has been looked at since the latest recovery. */
+  #present = true
   readonly #memory: PlanMemory
   readonly #held: readonly Tensor[]
   #runs = 0
@@ -55,15 +67,43 @@ export class Plan<I extends Readonly<Record<string, Tensor>>, O> {
     this.#commands = commands
     this.#memory = memory
     this.#held = held
-    const uniformData = new Uint8Array(Math.max(1, commands.length) * UNIFORM_STRIDE)
-    commands.forEach(({ params }, i) => uniformData.set(new Uint8Array(params), i * UNIFORM_STRIDE))
-    this.#uniforms = device.gpu.createBuffer({
+    this.#uniformData = new Uint8Array(Math.max(1, commands.length) * UNIFORM_STRIDE)
+    commands.forEach(({ params }, i) => {
+      this.#uniformData.set(new Uint8Array(params), i * UNIFORM_STRIDE)
+    })
+    this.#uniforms = this.#build()
+  }
+
+  /** Makes what belongs to one GPU device alone: parameters and bind groups. */
+  #build(): GPUBuffer {
+    const { gpu } = this.#device
+    this.#generation = this.#device.generation
+    const uniforms = gpu.createBuffer({
       label: 'keeplight plan uniforms',
-      size: uniformData.byteLength,
+      size: this.#uniformData.byteLength,
       usage: UNIFORM,
     })
-    device.gpu.queue.writeBuffer(this.#uniforms, 0, uniformData)
-    this.#groups = commands.map((command) => device.bindGroup(command, this.#uniforms))
+    gpu.queue.writeBuffer(uniforms, 0, this.#uniformData)
+    this.#groups = this.#commands.map((command) => this.#device.bindGroup(command, uniforms))
+    return uniforms
+  }
+
+  /** After a recovery: everything again, and constants from the host. */
+  #rebuild(): void {
+    this.#uniforms = this.#build()
+    this.#memory.constants.forEach((allocation) => this.#device.restore(allocation))
+    this.#present = false
+  }
+
+  /** What the plan did not make, and what it keeps from run to run, must have come back. */
+  #assertPresent(): void {
+    const { rewritten } = this.#memory
+    this.#commands.forEach((command) => assertPresent(command, rewritten))
+    // Everything else is written before it is read.
+    for (const { ranges } of this.#commands) {
+      for (const { allocation, offset, size } of ranges) allocation.written(offset, size)
+    }
+    this.#present = true
   }
 
   /** Writes the given inputs and submits one replay. */
@@ -80,24 +120,65 @@ export class Plan<I extends Readonly<Record<string, Tensor>>, O> {
     this.runMany(1)
   }
 
-  /** Submits `count` replays at once, with no write or readback between them. */
+  /**
+   * Enqueues `count` replays, with no write or readback between them, in as few submits as keep each
+   * within the device's budget. Where they are split changes no bit.
+   */
   runMany(count: number): void {
+    this.#assertRunnable(count)
+    const device = this.#device
+    device.flush()
+    let passes: Passes | undefined
+    let batch: Command[] = []
+    let ms = 0
+    const submit = (): void => {
+      if (passes) device.submit(passes, batch)
+      passes = undefined
+      batch = []
+      ms = 0
+    }
+    for (let run = 0; run < count; run++) {
+      this.#commands.forEach((command, i) => {
+        const cost = device.budget.costOf(command)
+        if (!device.budget.fits(ms, cost)) submit()
+        passes ??= device.passes('keeplight plan')
+        device.encodeInto(passes, command, this.#groups[i]!, i * UNIFORM_STRIDE)
+        batch.push(command)
+        ms += cost
+      })
+    }
+    submit()
+    this.#runs += count
+  }
+
+  /**
+   * Like {@link Plan.runMany}, but never more than a few submits ahead of the GPU: costs are measured
+   * while it runs, and nothing piles up. Resolves when the last replay is enqueued.
+   *
+   * @throws KeeplightError `device-lost` when the device is lost meanwhile
+   */
+  async replay(count: number): Promise<void> {
+    this.#assertRunnable(count)
+    const { budget } = this.#device
+    for (let done = 0; done < count;) {
+      const each = this.#commands.reduce((sum, command) => sum + budget.costOf(command), 0)
+      const most = Math.max(1, Math.floor(budget.ms / Math.max(each, 1e-3)))
+      const runs = Math.min(most, count - done)
+      this.runMany(runs)
+      done += runs
+      // Only between replays: what others enqueue meanwhile must not fall into one.
+      await this.#device.ahead(SUBMITS_AHEAD)
+    }
+  }
+
+  #assertRunnable(count: number): void {
     this.#assertAlive()
     if (!Number.isSafeInteger(count) || count < 1) {
       throw new KeeplightError('usage', `plan: cannot run ${count} times; expected 1 or more`)
     }
     this.#device.assertUsable('plan')
-    this.#device.flush()
-    const encoder = this.#device.gpu.createCommandEncoder({ label: 'keeplight plan' })
-    const pass = encoder.beginComputePass({ label: 'keeplight plan' })
-    for (let run = 0; run < count; run++) {
-      this.#commands.forEach((command, i) => {
-        this.#device.encodeInto(pass, command, this.#groups[i]!, i * UNIFORM_STRIDE)
-      })
-    }
-    pass.end()
-    this.#device.submit(encoder, this.#commands)
-    this.#runs += count
+    if (this.#generation !== this.#device.generation) this.#rebuild()
+    if (!this.#present) this.#assertPresent()
   }
 
   stats(): PlanStats {

@@ -1,3 +1,5 @@
+import { Contents, type DeviceBuffer } from './buffer.ts'
+import type { TensorArray } from './dtype.ts'
 import { KeeplightError } from './errors.ts'
 
 /**
@@ -21,22 +23,27 @@ export interface PoolStats {
 
 /** A range's start: a buffer and a byte offset into it. */
 export interface Place {
-  readonly buffer: GPUBuffer
+  readonly buffer: DeviceBuffer
   readonly offset: number
 }
 
 /** Counted memory of one tensor and its views. In a plan that is being recorded it has no place yet. */
 export class Allocation {
+  /** What its memory is filled with again after a recovery, from its start; must not be changed. */
+  source: TensorArray | undefined
+  /** @internal Called once nothing refers to it. */
+  onRelease: (() => void) | undefined
+  readonly #contents = new Contents()
   #place: Place | undefined
   #references = 0
   readonly #free: () => void
 
   constructor(place: Place | undefined, free: () => void) {
-    this.#place = place
     this.#free = free
+    if (place) this.place(place)
   }
 
-  get buffer(): GPUBuffer {
+  get buffer(): DeviceBuffer {
     return this.#placed().buffer
   }
 
@@ -55,6 +62,17 @@ export class Allocation {
   /** @internal */
   place(place: Place): void {
     this.#place = place
+    this.#contents.begin(place.buffer)
+  }
+
+  /** Whether a lost device took any of these bytes, and nothing has brought them back. */
+  isLost(offset: number, bytes: number): boolean {
+    return this.#contents.isLost(this.buffer, offset, offset + bytes)
+  }
+
+  /** @internal These bytes hold values again. */
+  written(offset: number, bytes: number): void {
+    this.#contents.written(this.buffer, offset, offset + bytes)
   }
 
   get references(): number {
@@ -66,7 +84,9 @@ export class Allocation {
   }
 
   release(): void {
-    if (--this.#references === 0) this.#free()
+    if (--this.#references !== 0) return
+    this.onRelease?.()
+    this.#free()
   }
 }
 
@@ -77,10 +97,10 @@ export function sizeClass(bytes: number): number {
 }
 
 export class BufferPool {
-  readonly #create: (bytes: number, label: string) => GPUBuffer
+  readonly #create: (bytes: number, label: string) => DeviceBuffer
   readonly #limit: number
-  readonly #free = new Map<number, GPUBuffer[]>()
-  readonly #owned = new Set<GPUBuffer>()
+  readonly #free = new Map<number, DeviceBuffer[]>()
+  readonly #owned = new Set<DeviceBuffer>()
   #bytes = 0
   #usedBytes = 0
   #peakBytes = 0
@@ -88,7 +108,7 @@ export class BufferPool {
   #reuses = 0
 
   /** @param limit the largest buffer that the adapter makes, in bytes */
-  constructor(create: (bytes: number, label: string) => GPUBuffer, limit = Infinity) {
+  constructor(create: (bytes: number, label: string) => DeviceBuffer, limit = Infinity) {
     this.#create = create
     this.#limit = limit
   }

@@ -13,6 +13,7 @@ export const fmaLoopKernel = defineKernel({
   bindings: { out: readWrite('f32') },
   params: { groups: 'u32' },
   workgroups: ({ groups }) => [groups, 1, 1],
+  cost: ({ groups }) => ({ flops: groups * GROUP * FMA_STEPS * 4 * 4 * 2 }),
   wgsl: /* wgsl */ `
 @compute @workgroup_size(${GROUP})
 fn main(@builtin(global_invocation_id) id: vec3u) {

@@ -5,11 +5,12 @@ import type { Device } from '../runtime/device.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import { softmax } from '../runtime/ops/softmax.ts'
 import { record } from '../runtime/plan.ts'
+import { withRecovery } from '../runtime/recovery.ts'
 import { scope } from '../runtime/tensor.ts'
 import { FeatureStore } from './featureStore.ts'
 import { nearestNeighbours } from './neighbours.ts'
 import { cosineSchedule } from './schedule.ts'
-import { scpStep, TrainingState, type TraceRow } from './scpStep.ts'
+import { scpStep, TrainingState, type TraceRow, type TrainingSnapshot } from './scpStep.ts'
 
 export interface ScpSettings {
   /** Feature noise, in standard deviations of all entries of the features. */
@@ -59,7 +60,13 @@ export interface ClusterOptions extends Partial<ScpSettings> {
   readonly device: Device
   readonly preset?: Preset
   readonly seed?: number
+  /** Told while it trains; after a loss of the device the steps since the last snapshot come again. */
   readonly onProgress?: (progress: ClusterProgress) => void
+  /**
+   * Steps between copies of the training state on the host, from which a run goes on after its device
+   * was lost and recovered. Default: one every 5 s.
+   */
+  readonly snapshotEvery?: number
   readonly signal?: AbortSignal | undefined
 }
 
@@ -89,17 +96,28 @@ export interface ClusterResult {
   readonly batch: number
 }
 
-/** A submit should keep the GPU busy about this long: far from watchdogs, long enough to hide its cost. */
-const SUBMIT_MS = 100
+/** Steps between two readings of the loss take about this long; submits within have their own budget. */
+const PROGRESS_MS = 100
+const SNAPSHOT_MS = 5000
+
+/** Where a run goes on after a loss. */
+interface Snapshot {
+  readonly step: number
+  readonly head: HeadWeights
+  readonly state: TrainingSnapshot
+}
 
 /**
  * Clusters images by SCP (Li et al., arXiv 2502.04226): an MLP head with a softmax over K clusters,
  * trained so that two views of an image agree, surely and with all clusters in use. No labels.
  *
+ * When the device is lost it is recovered (`recoverDevice`), and the run goes on from its last
+ * snapshot to the same bits; after three losses the error is thrown.
+ *
  * @throws KeeplightError `usage` for impossible settings, `aborted` when the signal says so
  */
 export async function cluster(features: Features, options: ClusterOptions): Promise<ClusterResult> {
-  const { device, k, seed = 0, signal, onProgress } = options
+  const { device, k, seed = 0, signal, onProgress, snapshotEvery = Infinity } = options
   const settings = resolveSettings(features, options)
   const { restarts, noise, alpha } = settings
   const { count } = features
@@ -113,12 +131,16 @@ export async function cluster(features: Features, options: ClusterOptions): Prom
   const pairs = Math.min(settings.pairs, count - 1)
   const neighbours =
     pairs > 0
-      ? await nearestNeighbours(device, store.clean, { count, dimension, neighbours: pairs })
+      ? await withRecovery(
+          device,
+          () => nearestNeighbours(device, store.clean, { count, dimension, neighbours: pairs }),
+          { signal },
+        )
       : new Uint32Array(1)
-  const neighbourTensor = device.tensor(neighbours, [neighbours.length])
+  const neighbourTensor = device.constant(neighbours, [neighbours.length])
   const head = new MlpHead(device, scpHeadConfig(dimension, k))
   const state = new TrainingState(device, head, cosineSchedule(steps, settings.learningRate))
-  const plan = await record(device, {}, () => {
+  const enqueueStep = (): void => {
     scope(() => {
       const rows = device.empty([2 * batch, dimension])
       for (const chunk of chunks) {
@@ -140,30 +162,53 @@ export async function cluster(features: Features, options: ClusterOptions): Prom
       }
       scpStep(head, state, rows, { crossEntropy: 1, confidence: 1, entropy: alpha })
     })
-  })
+  }
+  const plan = await withRecovery(device, () => record(device, {}, enqueueStep), { signal })
 
   try {
     const summaries: RestartSummary[] = []
     let best: (Prediction & { head: HeadWeights; trace: TraceRow[]; kept: number }) | undefined
     for (let restart = 0; restart < restarts; restart++) {
       const runSeed = seed + restart
-      head.initialize(runSeed)
-      state.reset(runSeed)
-      let perSubmit = 1
-      for (let step = 0; step < steps;) {
-        if (signal?.aborted) throw new KeeplightError('aborted', 'cluster: stopped')
-        const run = Math.min(perSubmit, steps - step)
-        const start = performance.now()
-        plan.runMany(run)
-        // The loss ring is the one readback, and waiting for it is waiting for the steps.
-        const losses = await state.trace.read()
-        const each = (performance.now() - start) / run
-        perSubmit = Math.max(1, Math.min(perSubmit * 2, Math.floor(SUBMIT_MS / each), 1000))
-        step += run
-        onProgress?.({ restart, restarts, step, steps, loss: losses[(step - 1) * 5]! })
+      let snapshot: Snapshot | undefined
+      const train = async (): Promise<Prediction & { trace: TraceRow[]; head?: HeadWeights }> => {
+        if (snapshot) {
+          head.write(snapshot.head)
+          state.write(snapshot.state)
+        } else {
+          head.initialize(runSeed)
+          state.reset(runSeed)
+        }
+        let perRead = 1
+        let saved = performance.now()
+        for (let step = snapshot?.step ?? 0; step < steps;) {
+          if (signal?.aborted) throw new KeeplightError('aborted', 'cluster: stopped')
+          const run = Math.min(perRead, steps - step, snapshotEvery - (step % snapshotEvery))
+          const start = performance.now()
+          await plan.replay(run)
+          // The loss ring is the one readback, and waiting for it is waiting for the steps.
+          const losses = await state.trace.read()
+          const now = performance.now()
+          perRead = Math.max(
+            1,
+            Math.min(perRead * 2, Math.floor((PROGRESS_MS * run) / (now - start)), 1000),
+          )
+          step += run
+          onProgress?.({ restart, restarts, step, steps, loss: losses[(step - 1) * 5]! })
+          const due = Number.isFinite(snapshotEvery)
+            ? step % snapshotEvery === 0
+            : now - saved > SNAPSHOT_MS
+          if (due && step < steps) {
+            snapshot = { step, head: await head.read(), state: await state.read() }
+            saved = now
+          }
+        }
+        const prediction = await predict(device, head, store, k)
+        const trace = await state.readTrace()
+        const better = !best || prediction.inertia < best.inertia
+        return { ...prediction, trace, ...(better && { head: await head.read() }) }
       }
-      const prediction = await predict(device, head, store, k)
-      const trace = await state.readTrace()
+      const { trace, head: weights, ...prediction } = await withRecovery(device, train, { signal })
       const loss = trace.at(-1)?.total ?? NaN
       if (!Number.isFinite(loss)) {
         const bad = trace.findIndex(({ total }) => !Number.isFinite(total))
@@ -173,9 +218,7 @@ export async function cluster(features: Features, options: ClusterOptions): Prom
         )
       }
       summaries.push({ seed: runSeed, inertia: prediction.inertia, loss })
-      if (!best || prediction.inertia < best.inertia) {
-        best = { ...prediction, head: await head.read(), trace, kept: restart }
-      }
+      if (weights) best = { ...prediction, head: weights, trace, kept: restart }
     }
     const { assignments, probabilities, inertia, kept, trace, head: weights } = best!
     return {
@@ -252,8 +295,11 @@ async function predict(
     const output = scope(() => {
       return softmax(head.forward(device.tensor(part, [rows, dimension]), false))
     })
-    probabilities.set(await output.read(), start * k)
-    output.dispose()
+    try {
+      probabilities.set(await output.read(), start * k)
+    } finally {
+      output.dispose()
+    }
   }
   const assignments = argmaxRows(probabilities, k)
   return { assignments, probabilities, inertia: inertiaOf(clean, dimension, assignments, k) }

@@ -42,7 +42,7 @@ export class FeatureStore {
     for (let firstRow = 0; firstRow < total; firstRow += most) {
       const rows = Math.min(most, total - firstRow)
       const part = data.subarray(firstRow * dimension, (firstRow + rows) * dimension)
-      chunks.push({ firstRow, rows, tensor: keep(device.tensor(part, [rows, dimension])) })
+      chunks.push({ firstRow, rows, tensor: keep(device.constant(part, [rows, dimension])) })
     }
     this.chunks = chunks
   }

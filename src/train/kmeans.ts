@@ -2,6 +2,7 @@ import { SEED_BLOCK } from '../kernels/kmeans.ts'
 import type { Device } from '../runtime/device.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import { nearestCentre } from '../runtime/ops/distance.ts'
+import { withRecovery } from '../runtime/recovery.ts'
 import { scope } from '../runtime/tensor.ts'
 import { seedCentres, type Chunk } from './kmeansSeeding.ts'
 
@@ -41,7 +42,7 @@ const MAX_WORK = 2 ** 33
  *
  * The GPU seeds and assigns. Sums of clusters are kept on the host in f64 and follow the rows that
  * changed their cluster, few after the first iterations. An empty cluster takes the row farthest from
- * its centre.
+ * its centre. After a loss of the device it is recovered, and the step in progress starts again.
  *
  * @param data [N, D]
  */
@@ -52,12 +53,16 @@ export async function kmeans(data: Float32Array, options: KmeansOptions): Promis
   const chunks = upload(device, data, count, dimension, restarts * k)
   try {
     const centres =
-      initial?.slice() ?? (await seeded(device, data, chunks, options, restarts, seed))
+      initial?.slice() ??
+      (await withRecovery(device, () => seeded(device, data, chunks, options, restarts, seed), {
+        signal,
+      }))
     const clusters = new Clusters(data, centres, { count, dimension, k, restarts })
     let done = 0
     while (clusters.active.length > 0 && done < iterations) {
       if (signal?.aborted) throw new KeeplightError('aborted', 'kmeans: stopped')
-      await assign(device, chunks, clusters)
+      // What a step that was cut short has assigned already, the next one assigns alike.
+      await withRecovery(device, () => assign(device, chunks, clusters), { signal })
       clusters.move()
       done++
     }
@@ -111,7 +116,7 @@ function upload(
   for (let start = 0; start < count; start += most) {
     const rows = Math.min(most, count - start)
     const part = data.subarray(start * dimension, (start + rows) * dimension)
-    chunks.push({ start, rows, x: device.tensor(part, [rows, dimension]) })
+    chunks.push({ start, rows, x: device.constant(part, [rows, dimension]) })
   }
   return chunks
 }
@@ -125,9 +130,11 @@ async function seeded(
   seed: number,
 ): Promise<Float32Array> {
   const centres = seedCentres(device, data, chunks, { count, dimension, k, restarts, seed })
-  const values = await centres.read()
-  centres.dispose()
-  return values
+  try {
+    return await centres.read()
+  } finally {
+    centres.dispose()
+  }
 }
 
 /** One assignment step of the runs that still change. */
@@ -142,10 +149,12 @@ async function assign(device: Device, chunks: readonly Chunk[], clusters: Cluste
       return nearest
     })
   })
-  for (const [i, { nearest, squared }] of found.entries()) {
-    clusters.assign(chunks[i]!.start, await nearest.read(), await squared.read())
-    nearest.dispose()
-    squared.dispose()
+  try {
+    for (const [i, { nearest, squared }] of found.entries()) {
+      clusters.assign(chunks[i]!.start, await nearest.read(), await squared.read())
+    }
+  } finally {
+    found.forEach((results) => Object.values(results).forEach((tensor) => tensor.dispose()))
   }
 }
 

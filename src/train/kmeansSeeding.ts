@@ -7,6 +7,7 @@ import {
   seedRowKernel,
   seedWeightsKernel,
 } from '../kernels/kmeans.ts'
+import type { KernelVariant } from '../kernels/kernel.ts'
 import { centreSplits } from '../kernels/nearestCentre.ts'
 import { randomUniform } from '../kernels/random.ts'
 import type { Device } from '../runtime/device.ts'
@@ -28,6 +29,8 @@ export interface SeedSettings {
   readonly k: number
   readonly restarts: number
   readonly seed: number
+  /** @internal */
+  readonly variant?: KernelVariant
 }
 
 /** Candidates for each centre, scikit-learn's number. */
@@ -44,9 +47,8 @@ export function seedCentres(
   device: Device,
   data: Float32Array,
   chunks: readonly Chunk[],
-  { count, dimension, k, restarts, seed }: SeedSettings,
+  { count, dimension, k, restarts, seed, variant = device.kernelVariant }: SeedSettings,
 ): Tensor<'f32'> {
-  const variant = device.kernelVariant
   const trials = seedTrials(k)
   const blocks = Math.ceil(count / SEED_BLOCK)
   const groups = chunks.reduce((sum, { rows }) => sum + seedGroups(variant, rows), 0)
@@ -70,7 +72,7 @@ export function seedCentres(
       const first = centre - 1
       found = chunks.map(({ x }, i) => {
         const from = first > 0 ? { from: { ...found[i]!, first } } : {}
-        return nearestCentre(x, chosen, { restarts, ...from })
+        return nearestCentre(x, chosen, { restarts, variant, ...from })
       })
       chunks.forEach(({ start, rows }, i) => {
         device.dispatch(

@@ -43,7 +43,7 @@ export function parameterGroups(
       table.set([rate, decay], row * 2)
     }
   }
-  return { table: keep(device.tensor(table, [table.length / 2, 2])), block }
+  return { table: keep(device.constant(table, [table.length / 2, 2])), block }
 }
 
 /** Decays weight matrices and leaves biases, norms and other vectors alone. */

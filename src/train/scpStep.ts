@@ -50,7 +50,7 @@ export class TrainingState {
       moments: keep(device.tensor(new Float32Array(size), [size])),
       squares: keep(device.tensor(new Float32Array(size), [size])),
     }
-    this.schedule = keep(device.tensor(adamTable(learningRates, options), [steps, 4]))
+    this.schedule = keep(device.constant(adamTable(learningRates, options), [steps, 4]))
     this.trace = keep(device.tensor(new Float32Array(steps * 5), [steps, 5]))
     this.step = keep(device.tensor(new Uint32Array(2), [2]))
     this.current = keep(device.tensor(new Float32Array(4), [1, 4]))
@@ -67,6 +67,7 @@ export class TrainingState {
     squares.write(new Float32Array(squares.size))
     this.trace.write(new Float32Array(this.trace.size))
     this.step.write(new Uint32Array([0, seed]))
+    this.current.write(new Float32Array(4))
   }
 
   /** The rows of the steps done so far. */
@@ -96,6 +97,7 @@ export class TrainingState {
     this.adam.squares.write(squares)
     this.trace.write(trace)
     this.step.write(step)
+    this.current.write(new Float32Array(4))
   }
 
   /** @internal */

@@ -111,6 +111,28 @@ describe('keeplight cluster', () => {
     }
   })
 
+  it('times every dispatch with --profile, and gives the same', async () => {
+    const out = join(folder, 'profiled')
+    const trace = join(folder, 'traces', 'run.json')
+    const asked = ['cluster', pictures, '-k', '4', '--out', out, '--profile', trace]
+    const { code, stderr } = await run(...asked, ...small)
+    expect(code).toBe(0)
+    expect(stderr).toMatch(/\nop +shapes +variant +calls +ms +GFLOP\/s +GB\/s +share\n/)
+    expect(stderr).toMatch(/\nsampleBatch .* 20 +[\d.]+ /)
+    expect(stderr).toContain(`\ntrace: ${trace}`)
+    const { traceEvents } = JSON.parse(await readFile(trace, 'utf8')) as {
+      traceEvents: { name: string; ph: string; ts: number; dur: number }[]
+    }
+    const events = traceEvents.filter(({ ph }) => ph === 'X')
+    const [count] = /(\d+) dispatches: /.exec(stderr)!.slice(1)
+    expect(events).toHaveLength(Number(count))
+    expect(events.filter(({ name }) => name === 'sampleBatch')).toHaveLength(20)
+    events.forEach(({ ts, dur }) => expect(Math.min(ts, dur)).toBeGreaterThanOrEqual(0))
+    for (const name of ['assignments.csv', 'head.safetensors']) {
+      expect(await readFile(join(out, name))).toEqual(await readFile(join(folder, 'out', name)))
+    }
+  })
+
   it('names a broken image among good ones, and leaves it out', async () => {
     const broken = join(pictures, 'bad\nname.jpg')
     await writeFile(broken, 'no picture')

@@ -5,7 +5,13 @@ import { readVit } from '../../src/model/vit/names.ts'
 import { classRowsOf, VisionTransformer } from '../../src/model/vit/vit.ts'
 import { useDevice } from '../support/device.ts'
 import { describeGolden, readGolden } from '../support/golden.ts'
-import { clipShapes, dinoShapes, seededCheckpoint, uniform } from '../support/seeded.ts'
+import {
+  clipShapes,
+  dinoShapes,
+  dinov2Shapes,
+  seededCheckpoint,
+  uniform,
+} from '../support/seeded.ts'
 
 /**
  * Published architectures in full size, with weights by the goldens' formula: one model in every run,
@@ -33,6 +39,13 @@ const dinoSmall = (): Checkpoint =>
 const inFullRuns: readonly FullModel[] = [
   { name: 'dino-vit-s-16', side: 224, batch: 2, checkpoint: dinoSmall },
   { name: 'dino-vit-s-16', side: 96, batch: 2, checkpoint: dinoSmall },
+  {
+    name: 'dinov2-vit-s-14',
+    side: 224,
+    batch: 2,
+    checkpoint: () =>
+      seededCheckpoint(dinov2Shapes({ imageSize: 518, patch: 14, width: 384, layers: 12 })),
+  },
   {
     name: 'dino-vit-b-8',
     side: 224,

@@ -41,7 +41,8 @@ describeGolden('vision transformers', () => {
     const { config, weights } = readVit(file)
     const vit = new VisionTransformer(device(), config, weights)
     const batch = pixels.length / (3 * height * width)
-    const tokens = (height / config.patchSize) * (width / config.patchSize) + 1
+    const patches = (height / config.patchSize) * (width / config.patchSize)
+    const tokens = 1 + config.registers + patches
     const input = device().tensor(pixels, [batch, 3, height, width])
     const rows = device().tensor(classRowsOf(batch, tokens), [batch])
     return { vit, out: vit.forward(input, rows, { hiddenStates: true }) }
@@ -80,6 +81,25 @@ describeGolden('vision transformers', () => {
     const { vit, out } = await forward(file, pixels, [height, width])
     // transformers reports the final norm's output as a ViT's last hidden state.
     for (const [i, state] of out.hiddenStates.slice(0, -1).entries()) {
+      await expectWithin(`hidden ${i}`, state, expected.float32(`hidden_${size}_${i}`))
+    }
+    const all = vit.normalize(out.tokens)
+    await expectWithin('last hidden', all, expected.float32(`last_hidden_${size}`))
+    await expectWithin('class token', out.feature, expected.float32(`cls_${size}`))
+  })
+
+  it.each([
+    ['dinov2-tiny', 56, 56],
+    ['dinov2-tiny', 42, 70],
+    ['dinov2-registers-tiny', 56, 56],
+    ['dinov2-registers-tiny', 42, 70],
+  ])('%s at %i×%i: every hidden state and the class token', async (name, height, width) => {
+    const expected = await load(`${name}/expected.safetensors`)
+    const file = await load(`${name}/model.safetensors`)
+    const size = `${height}x${width}`
+    const pixels = expected.float32(`pixel_values_${size}`)
+    const { vit, out } = await forward(file, pixels, [height, width])
+    for (const [i, state] of out.hiddenStates.entries()) {
       await expectWithin(`hidden ${i}`, state, expected.float32(`hidden_${size}_${i}`))
     }
     const all = vit.normalize(out.tokens)

@@ -20,7 +20,7 @@ describe('gatherRows', () => {
         index: { data: index, shape: [count] },
       },
       { out: [count, columns] },
-      { rows, columns: vector ? columns / 4 : columns, count },
+      { rows, columns: vector ? columns / 4 : columns, count, first: 0, held: rows },
     )
     expect([...out!]).toEqual([...reference.gatherRows(x, index, columns)])
   }

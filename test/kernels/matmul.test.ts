@@ -18,6 +18,8 @@ const plain: MatmulOptions = {
   b: 'f32',
   out: 'f32',
   nativeF16: false,
+  quadsA: false,
+  quadsB: false,
   bias: false,
   activation: 'none',
   layerScale: false,
@@ -37,6 +39,10 @@ const BLOCKS: Readonly<Record<MatmulVariant, readonly [number, number]>> = {
   rows8: [8, 16],
   subgroup8: [16, 32],
   subgroup8few: [8, 32],
+  subgroup8r64: [64, 32],
+  subgroup8r32: [32, 32],
+  subgroup8r16: [16, 32],
+  subgroup8r8: [8, 32],
   subgroup4: [16, 16],
   subgroup4few: [4, 16],
 }
@@ -71,7 +77,7 @@ describe('matmul', () => {
   const device = useDevice()
   const lanes = (): MatmulVariant[] =>
     device().kernelVariant === 'subgroup8'
-      ? ['subgroup8', 'subgroup8few']
+      ? ['subgroup8', 'subgroup8few', 'subgroup8r64', 'subgroup8r32', 'subgroup8r16', 'subgroup8r8']
       : device().kernelVariant === 'subgroup4'
         ? ['subgroup4', 'subgroup4few']
         : []
@@ -207,6 +213,53 @@ describe('matmul', () => {
     }
   })
 
+  it('reads quads where rows in memory are multiples of four', async () => {
+    const fours = { ...plain, quadsA: true, quadsB: true }
+    const sizes = [
+      { m: 4, n: 4, k: 4 },
+      { m: 28, n: 36, k: 20 },
+      { m: 36, n: 68, k: 36, batch: 2 },
+    ]
+    const f16 = { ...fours, transposeB: true, a: 'f16', b: 'f16' } as const
+    const native = device().has('shader-f16') ? [{ ...f16, nativeF16: true }] : []
+    for (const options of [
+      { ...fours, variant: 'tile32' },
+      { ...fours, transposeA: true, variant: 'tile32' },
+      { ...fours, transposeB: true, variant: 'tile32x4' },
+      { ...fours, transposeB: true, variant: 'rows8' },
+      { ...fours, b: 'i8', variant: 'tile32' },
+      { ...fours, b: 'i8', transposeB: true, variant: 'tile32' },
+      ...[f16, ...native].map((half) => ({ ...half, variant: 'tile32' }) as const),
+    ] as const) {
+      for (const size of sizes) await check(options, size)
+    }
+    // One operand alone: the rows of the other end where they like.
+    await check({ ...plain, quadsA: true, variant: 'tile32' }, { m: 33, n: 35, k: 36 })
+    const nt = { ...fours, transposeB: true, variant: 'rows8' } as const
+    await check(nt, { m: 9, n: 19, k: 132 })
+  })
+
+  it('multiplies in every layout by high blocks of one subgroup', async () => {
+    if (!lanes().includes('subgroup8r16')) return expect(lanes()).not.toContain('subgroup8')
+    for (const transposeA of [false, true]) {
+      for (const transposeB of [false, true]) {
+        const options = { ...plain, transposeA, transposeB, variant: 'subgroup8r16' } as const
+        const fours = { ...options, quadsA: true, quadsB: true }
+        for (const m of [4, 12, 16, 20]) await check(fours, { m, n: 36, k: 12, batch: 2 })
+        await check(fours, { m: 36, n: 68, k: 40, shared: 'b', batch: 2 })
+        await check(options, { m: 17, n: 34, k: 19, batch: 2 })
+        // Rows of A lie along k or m, those of B along n or k: quads of one without the other's.
+        const [m, n, k] = [transposeA ? 20 : 19, transposeB ? 35 : 36, 9]
+        if (transposeA) await check({ ...options, quadsA: true }, { m, n, k })
+        if (!transposeB) await check({ ...options, quadsB: true }, { m, n, k })
+      }
+    }
+    const nt = { ...plain, transposeB: true, quadsA: true, quadsB: true } as const
+    for (const m of [63, 65]) await check({ ...nt, variant: 'subgroup8r64' }, { m, n: 33, k: 20 })
+    const partial = { ...nt, partial: true, variant: 'subgroup8r16' } as const
+    await check(partial, { m: 9, n: 37, k: 72, depth: 32 })
+  })
+
   it('writes the sums over each stretch of k, and adds them up with the epilogue', async () => {
     for (const variant of kinds()) {
       await check({ ...plain, partial: true, variant }, { m: 9, n: 37, k: 70, depth: 32 })
@@ -254,7 +307,7 @@ describe('matmul', () => {
 
   it('gives the right product by every candidate that can be forced', async () => {
     const shapes = [
-      { m: 33, n: 50, k: 512 },
+      { m: 33, n: 50, k: 513 },
       { m: 1, n: 70, k: 129 },
     ]
     const seen = new Set<string>()

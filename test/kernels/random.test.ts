@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { philox, randomBits, randomUniform } from '../../src/kernels/random.ts'
+import {
+  normalOf,
+  philox,
+  randomBits,
+  randomInteger,
+  randomUniform,
+} from '../../src/kernels/random.ts'
 
 describe('philox', () => {
   // `kat_vectors` of Random123, the authors' implementation: philox4x32, 10 rounds.
@@ -96,6 +102,40 @@ describe('randomUniform', () => {
       if (!Number.isInteger(value * 2 ** 24) || value < 0 || value >= 1) {
         expect.fail(`${value} is not a multiple of 2^-24 in [0, 1)`)
       }
+    }
+  })
+})
+
+describe('normalOf', () => {
+  it('has the quantiles of the normal distribution', () => {
+    for (const [p, z] of [
+      [0.5, 0],
+      [0.75, 0.6744898],
+      [0.975, 1.959964],
+      [0.999, 3.0902323],
+      [0.9999, 3.7190165],
+    ] as const) {
+      const word = p * 2 ** 32 - 1
+      expect(normalOf(word)).toBeCloseTo(z, 3)
+      expect(normalOf(2 ** 32 - 1 - word)).toBeCloseTo(-z, 3)
+    }
+  })
+
+  it('is symmetric, and finite to the last word', () => {
+    expect(normalOf(0xffffffff)).toBeCloseTo(5.295, 2)
+    for (const word of [0, 512, 0x12345678, 0x7fffffff]) {
+      expect(normalOf(word)).toBe(-normalOf(0xffffffff - word))
+    }
+  })
+})
+
+describe('randomInteger', () => {
+  it('is the upper half of the product of its word and the bound', () => {
+    for (let index = 0; index < 100; index++) {
+      const word = randomBits(3, 1, index)
+      expect(randomInteger(2 ** 32, 3, 1, index)).toBe(word)
+      expect(randomInteger(2 ** 16, 3, 1, index)).toBe(word >>> 16)
+      expect(randomInteger(1, 3, 1, index)).toBe(0)
     }
   })
 })

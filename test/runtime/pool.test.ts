@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest'
+import type { DeviceBuffer } from '../../src/runtime/buffer.ts'
 import { BufferPool, sizeClass, type Allocation } from '../../src/runtime/pool.ts'
 
 /** A pool over objects that only count how often they were destroyed. */
 function makePool() {
   const destroyed: number[] = []
   const pool = new BufferPool((size) => {
-    return { size, destroy: () => destroyed.push(size) } as unknown as GPUBuffer
+    return { size, destroy: () => destroyed.push(size) } as unknown as DeviceBuffer
   })
   const take = (bytes: number): Allocation => {
     const allocation = pool.allocate(bytes, 'test')

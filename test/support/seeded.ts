@@ -111,3 +111,34 @@ export function dinoShapes({ imageSize, patch, width: d, layers }: VitSize): Rec
     ...affine('layernorm', d),
   ])
 }
+
+/** Names and shapes of a DINOv2 without registers as Hugging Face has it. */
+export function dinov2Shapes({
+  imageSize,
+  patch,
+  width: d,
+  layers,
+}: VitSize): Record<string, Shape> {
+  const blocks = Array.from({ length: layers }, (_, i): [string, Shape][] => {
+    const block = `encoder.layer.${i}`
+    return [
+      ...affine(`${block}.norm1`, d),
+      ...affine(`${block}.norm2`, d),
+      ...['query', 'key', 'value'].flatMap((part) =>
+        affine(`${block}.attention.attention.${part}`, d, d),
+      ),
+      ...affine(`${block}.attention.output.dense`, d, d),
+      ...affine(`${block}.mlp.fc1`, 4 * d, d),
+      ...affine(`${block}.mlp.fc2`, d, 4 * d),
+      [`${block}.layer_scale1.lambda1`, [d]],
+      [`${block}.layer_scale2.lambda1`, [d]],
+    ]
+  })
+  return Object.fromEntries([
+    ['embeddings.cls_token', [1, 1, d]],
+    ['embeddings.position_embeddings', [1, (imageSize / patch) ** 2 + 1, d]],
+    ...affine('embeddings.patch_embeddings.projection', d, 3, patch, patch),
+    ...blocks.flat(),
+    ...affine('layernorm', d),
+  ])
+}

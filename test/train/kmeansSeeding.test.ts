@@ -3,6 +3,7 @@ import { SEED_BLOCK } from '../../src/kernels/kmeans.ts'
 import { seedCentres, type Chunk } from '../../src/train/kmeansSeeding.ts'
 import * as reference from '../reference/kmeansSeeding.ts'
 import { useDevice } from '../support/device.ts'
+import { kernelVariants } from '../support/kernels.ts'
 import { randomArray } from '../support/random.ts'
 
 describe('seedCentres', () => {
@@ -17,7 +18,12 @@ describe('seedCentres', () => {
     chunk?: number
   }
 
-  async function seed(data: Float32Array, sizes: Case, seed: number): Promise<number[][]> {
+  async function seed(
+    data: Float32Array,
+    sizes: Case,
+    seed: number,
+    variant = device().kernelVariant,
+  ): Promise<number[][]> {
     const { count, dimension, k, restarts, chunk = count } = sizes
     const chunks: Chunk[] = []
     for (let start = 0; start < count; start += chunk) {
@@ -25,7 +31,8 @@ describe('seedCentres', () => {
       const part = data.slice(start * dimension, (start + rows) * dimension)
       chunks.push({ start, rows, x: device().tensor(part, [rows, dimension]) })
     }
-    const centres = seedCentres(device(), data, chunks, { count, dimension, k, restarts, seed })
+    const settings = { count, dimension, k, restarts, seed, variant }
+    const centres = seedCentres(device(), data, chunks, settings)
     const values = await centres.read()
     for (const { x } of chunks) x.dispose()
     centres.dispose()
@@ -46,16 +53,17 @@ describe('seedCentres', () => {
     const { count, dimension, k, restarts } = sizes
     // Coarse values: every sum is exact.
     const data = randomArray(count * dimension, 4).map((value) => Math.round(value * 8) / 8)
-    const before = device().stats().usedBytes
-    const actual = await seed(data, sizes, 11)
-    expect(device().stats().usedBytes).toBe(before)
     const expected = Array.from({ length: restarts }, (_, stream) =>
       reference.seedRows(data, { count, dimension, k, seed: 11, stream }),
     )
     const rows = expected
       .flat()
       .map((row) => [...data.subarray(row * dimension, (row + 1) * dimension)])
-    expect(actual).toEqual(rows)
+    for (const variant of kernelVariants(device())) {
+      const before = device().stats().usedBytes
+      expect(await seed(data, sizes, 11, variant), variant).toEqual(rows)
+      expect(device().stats().usedBytes).toBe(before)
+    }
   })
 
   it('finds every group of far apart groups, and never takes a row twice', async () => {

@@ -110,7 +110,7 @@ describe('a training run', () => {
     for (const pattern of [NaN, 42]) {
       device().createBuffer = (size, label) => {
         const buffer = create(size, label)
-        device().gpu.queue.writeBuffer(buffer, 0, new Float32Array(size / 4).fill(pattern))
+        device().gpu.queue.writeBuffer(buffer.gpu, 0, new Float32Array(size / 4).fill(pattern))
         return buffer
       }
       const run = await new Run(device()).record()

@@ -53,7 +53,7 @@ export class TextTransformer {
     this.config = config
     const { vocabulary, context, hiddenSize, projection } = config
     const upload: Upload = (data, shape) => {
-      const tensor = keep(device.tensor(data, shape))
+      const tensor = keep(device.constant(data, shape))
       this.#owned.push(tensor)
       return tensor
     }

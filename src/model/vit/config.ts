@@ -2,7 +2,7 @@ import type { Activation } from '../../kernels/activations.ts'
 import type { PreprocessConfig } from '../preprocess.ts'
 
 /** Families whose encoders are the same vision transformer up to this config. */
-export type Family = 'clip' | 'dino'
+export type Family = 'clip' | 'dino' | 'dinov2'
 
 export interface VitConfig {
   readonly family: Family
@@ -18,6 +18,8 @@ export interface VitConfig {
   readonly layerNormEps: number
   /** LayerNorm on all tokens before the first block (CLIP). */
   readonly preNorm: boolean
+  /** Tokens between the class token and the patches, without a position (DINOv2 with registers). */
+  readonly registers: number
   /** Size of the projected feature (CLIP), or undefined when the feature is the normed class token. */
   readonly projection: number | undefined
 }
@@ -28,25 +30,32 @@ export const familyDefaults: Readonly<
 > = {
   clip: { activation: 'quickGelu', layerNormEps: 1e-5, preNorm: true },
   dino: { activation: 'gelu', layerNormEps: 1e-6, preNorm: false },
+  dinov2: { activation: 'gelu', layerNormEps: 1e-6, preNorm: false },
 }
 
 /** Size of the feature of one image. */
 export const featureSize = ({ projection, hiddenSize }: VitConfig): number =>
   projection ?? hiddenSize
 
+const imageNet = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] } as const
 const statistics = {
   clip: {
     mean: [0.48145466, 0.4578275, 0.40821073],
     std: [0.26862954, 0.26130258, 0.27577711],
   },
-  dino: { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
+  dino: imageNet,
+  dinov2: imageNet,
 } as const
+
+/** Side of DINOv2's position tables in pixels; its authors evaluate at 224 all the same. */
+const DINOV2_NATIVE = 518
 
 /**
  * How a family's authors prepared pictures: the shortest edge to the input's size and a centre crop,
- * bicubic; but DINO's encoders for 224 pixels resize to 256 first.
+ * bicubic; but the DINO families' encoders take 224 pixels out of 256.
  */
 export function familyPreprocess(family: Family, imageSize: number): PreprocessConfig {
-  const resize = family === 'dino' && imageSize === 224 ? 256 : imageSize
-  return { size: imageSize, resize, ...statistics[family] }
+  const size = family === 'dinov2' && imageSize === DINOV2_NATIVE ? 224 : imageSize
+  const resize = family !== 'clip' && size === 224 ? 256 : size
+  return { size, resize, ...statistics[family] }
 }

@@ -17,6 +17,8 @@ export interface VitWeights {
   readonly patchBias: Float32Array | undefined
   /** [D] */
   readonly classToken: Float32Array
+  /** [R, D] */
+  readonly registers: Float32Array | undefined
   /** [n + 1, D] */
   readonly positions: Float32Array
   readonly preNorm: NormWeights | undefined
@@ -35,6 +37,8 @@ interface NamingScheme extends BlockNames {
   readonly patch: string
   readonly patchBias: boolean
   readonly classToken: string
+  /** Only some files of the lineage have it. */
+  readonly registers?: string
   readonly positions: string
   readonly preNorm?: string
   readonly finalNorm: string
@@ -83,6 +87,27 @@ const schemes: readonly NamingScheme[] = [
     projection: { name: 'visual_projection.weight', transposed: false },
   },
   {
+    label: 'Hugging Face DINOv2',
+    family: 'dinov2',
+    marker: 'encoder.layer.0.layer_scale1.lambda1',
+    patch: 'embeddings.patch_embeddings.projection.weight',
+    patchBias: true,
+    classToken: 'embeddings.cls_token',
+    registers: 'embeddings.register_tokens',
+    positions: 'embeddings.position_embeddings',
+    block: 'encoder.layer.N',
+    norm1: 'norm1',
+    norm2: 'norm2',
+    qkv: {
+      parts: ['attention.attention.query', 'attention.attention.key', 'attention.attention.value'],
+    },
+    out: 'attention.output.dense',
+    fc1: 'mlp.fc1',
+    fc2: 'mlp.fc2',
+    layerScales: ['layer_scale1.lambda1', 'layer_scale2.lambda1'],
+    finalNorm: 'layernorm',
+  },
+  {
     label: 'Hugging Face ViT (DINO)',
     family: 'dino',
     marker: 'encoder.layer.0.layernorm_before.weight',
@@ -100,6 +125,25 @@ const schemes: readonly NamingScheme[] = [
     fc1: 'intermediate.dense',
     fc2: 'output.dense',
     finalNorm: 'layernorm',
+  },
+  {
+    label: 'DINOv2',
+    family: 'dinov2',
+    marker: 'blocks.0.ls1.gamma',
+    patch: 'patch_embed.proj.weight',
+    patchBias: true,
+    classToken: 'cls_token',
+    registers: 'register_tokens',
+    positions: 'pos_embed',
+    block: 'blocks.N',
+    norm1: 'norm1',
+    norm2: 'norm2',
+    qkv: { fused: 'attn.qkv.' },
+    out: 'attn.proj',
+    fc1: 'mlp.fc1',
+    fc2: 'mlp.fc2',
+    layerScales: ['ls1.gamma', 'ls2.gamma'],
+    finalNorm: 'norm',
   },
   {
     label: 'DINO',
@@ -121,7 +165,7 @@ const schemes: readonly NamingScheme[] = [
 ]
 
 /** Prefixes of files that hold more than the encoder. */
-const PREFIXES = ['module.', 'backbone.', 'vit.']
+const PREFIXES = ['module.', 'backbone.', 'vit.', 'dinov2.', 'dinov2_with_registers.']
 
 /**
  * Recognises a checkpoint by its tensors' names, checks every shape, and copies the encoder out.
@@ -152,6 +196,10 @@ export function readVit(file: Checkpoint): {
 
   const projected = scheme.projection && reader.shapeOf(scheme.projection.name)
   const projection = projected?.[scheme.projection?.transposed ? 1 : 0]
+  const registers =
+    scheme.registers !== undefined && reader.has(scheme.registers)
+      ? { name: scheme.registers, count: reader.shapeOf(scheme.registers).at(-2) ?? 0 }
+      : undefined
   const config: VitConfig = {
     family: scheme.family,
     imageSize: grid * patchSize,
@@ -161,6 +209,7 @@ export function readVit(file: Checkpoint): {
     heads,
     mlpSize,
     ...familyDefaults[scheme.family],
+    registers: registers?.count ?? 0,
     projection,
   }
   const weights: VitWeights = {
@@ -169,6 +218,7 @@ export function readVit(file: Checkpoint): {
       ? reader.take(scheme.patch.replace(/weight$/, 'bias'), [hiddenSize])
       : undefined,
     classToken: reader.take(scheme.classToken, [hiddenSize], [1, 1, hiddenSize]),
+    registers: registers && reader.take(registers.name, [1, registers.count, hiddenSize]),
     positions: reader.take(scheme.positions, [rows, hiddenSize], [1, rows, hiddenSize]),
     preNorm: scheme.preNorm ? reader.norm(scheme.preNorm, hiddenSize) : undefined,
     blocks,

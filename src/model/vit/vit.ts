@@ -4,7 +4,7 @@ import { gatherRows } from '../../runtime/ops/gatherRows.ts'
 import { layerNorm } from '../../runtime/ops/layerNorm.ts'
 import { linear } from '../../runtime/ops/matmul.ts'
 import { patchEmbed } from '../../runtime/ops/patchEmbed.ts'
-import { expect, type Shape } from '../../runtime/shape.ts'
+import { expect, sizeOf, type Shape } from '../../runtime/shape.ts'
 import { keep, scope, type Tensor } from '../../runtime/tensor.ts'
 import {
   transformerBlock,
@@ -20,7 +20,7 @@ import { interpolatePositions } from './positions.ts'
 export interface VitOutput {
   /** [B, D or E]: the class token, normed, and projected for CLIP. */
   readonly feature: Tensor<'f32'>
-  /** [B, n + 1, D]: the last block's output, before the final norm. */
+  /** [B, 1 + R + n, D]: the last block's output, before the final norm. */
   readonly tokens: Tensor<'f32'>
   /** Input of every block, then the last one's output, when asked for. */
   readonly hiddenStates: readonly Tensor<'f32'>[]
@@ -28,13 +28,14 @@ export interface VitOutput {
 
 /**
  * The vision transformer of Dosovitskiy et al. 2021 with pre-norm blocks, x += attention(norm(x)),
- * x += mlp(norm(x)): one forward for CLIP and DINO, which differ in {@link VitConfig} alone.
+ * x += mlp(norm(x)): one forward for CLIP, DINO and DINOv2, which differ in {@link VitConfig} alone.
  */
 export class VisionTransformer {
   readonly config: VitConfig
   readonly #device: Device
   readonly #patch: { weight: Tensor<'f32'>; bias: Tensor<'f32'> | undefined }
-  readonly #classToken: Tensor<'f32'>
+  /** [1 + R, D]: class token and registers. */
+  readonly #prefix: Tensor<'f32'>
   readonly #positionTable: Float32Array
   readonly #positions = new Map<string, Tensor<'f32'>>()
   readonly #preNorm: Affine | undefined
@@ -48,7 +49,7 @@ export class VisionTransformer {
     this.#device = device
     const { hiddenSize: d, patchSize, projection } = config
     const upload = (data: Float32Array, shape: Shape): Tensor<'f32'> => {
-      const tensor = keep(device.tensor(data, shape))
+      const tensor = keep(device.constant(data, shape))
       this.#owned.push(tensor)
       return tensor
     }
@@ -56,7 +57,10 @@ export class VisionTransformer {
       weight: upload(weights.patchWeight, [d, 3, patchSize, patchSize]),
       bias: weights.patchBias && upload(weights.patchBias, [d]),
     }
-    this.#classToken = upload(weights.classToken, [d])
+    const prefix = new Float32Array((1 + config.registers) * d)
+    prefix.set(weights.classToken)
+    if (weights.registers) prefix.set(weights.registers, d)
+    this.#prefix = upload(prefix, [1 + config.registers, d])
     this.#positionTable = weights.positions
     this.#preNorm = weights.preNorm && uploadNorm(upload, weights.preNorm)
     this.#blocks = weights.blocks.map((block) => uploadBlock(upload, block))
@@ -66,7 +70,7 @@ export class VisionTransformer {
 
   /** Uploads the position table for an input size; call it before recording a plan of that size. */
   preparePositions(height: number, width: number): Tensor<'f32'> {
-    const { patchSize, hiddenSize, imageSize } = this.config
+    const { patchSize, hiddenSize, imageSize, registers } = this.config
     expect(height % patchSize === 0 && width % patchSize === 0, 'vit', () => {
       return `an input of ${height}×${width} pixels is no whole number of ${patchSize}-pixel patches`
     })
@@ -75,15 +79,20 @@ export class VisionTransformer {
     const key = `${rows}×${columns}`
     let positions = this.#positions.get(key)
     if (!positions) {
+      const grid = [rows, columns] as const
       const table = interpolatePositions(
         this.#positionTable,
         hiddenSize,
         imageSize / patchSize,
-        rows,
-        columns,
+        grid,
+        { antialias: registers > 0 },
       )
-      const shape = [1 + rows * columns, hiddenSize]
-      positions = keep(this.#device.tensor(table, shape))
+      // Registers have no position.
+      const shape = [1 + registers + rows * columns, hiddenSize]
+      const padded = new Float32Array(sizeOf(shape))
+      padded.set(table.subarray(0, hiddenSize))
+      padded.set(table.subarray(hiddenSize), (1 + registers) * hiddenSize)
+      positions = keep(this.#device.constant(padded, shape))
       this.#positions.set(key, positions)
       this.#owned.push(positions)
     }
@@ -92,7 +101,7 @@ export class VisionTransformer {
 
   /**
    * @param pixels [B, 3, H, W], normalised; H and W are multiples of the patch
-   * @param classRows [B] u32: row of every image's class token among all tokens, i·(n + 1)
+   * @param classRows [B] u32: row of every image's class token among all tokens, i·(1 + R + n)
    */
   forward(
     pixels: Tensor<'f32'>,
@@ -105,9 +114,8 @@ export class VisionTransformer {
     const states: Tensor<'f32'>[] = []
     let tokens = scope(() => {
       const patches = patchEmbed(pixels, this.#patch.weight, this.#patch.bias)
-      const embedded = embedTokens(patches, this.#classToken, positions)
       const norm = this.#preNorm
-      return norm ? layerNorm(embedded, norm.weight, norm.bias, { eps }) : embedded
+      return embedTokens(patches, this.#prefix, positions, norm && { norm: { ...norm, eps } })
     })
     const { activation, heads } = this.config
     for (const block of this.#blocks) {

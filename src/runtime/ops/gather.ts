@@ -16,7 +16,8 @@ interface GatherInputs extends Record<string, Tensor | undefined> {
 function gatherInto(x: F32, index: U32, out: F32): F32 {
   const columns = out.size / index.size
   const vector = columns % 4 === 0
-  const sizes = { rows: x.size / columns, columns: vector ? columns / 4 : columns }
+  const rows = x.size / columns
+  const sizes = { rows, columns: vector ? columns / 4 : columns, first: 0, held: rows }
   const kernel = gatherRowsKernel({ vector })
   out.device.dispatch(kernel, { x, index, out }, { ...sizes, count: index.size })
   return out

@@ -8,6 +8,7 @@ import { expectShape } from '../shape.ts'
 import { apply, type Op } from '../tape.ts'
 import type { Tensor } from '../tensor.ts'
 import { sumRows } from './reduce.ts'
+import { sumRowParts } from './rowParts.ts'
 
 interface Inputs extends Record<string, Tensor | undefined> {
   readonly x: Tensor<'f32'>
@@ -47,8 +48,11 @@ const layerNormOp: Op<Inputs, { eps: number }, Saved> = {
       device.dispatch(kernel, { x, weight, statistics, dOut, dX }, { rows, columns })
     }
     if (dWeight) {
-      const tensors = { x, statistics, dOut, dWeight }
-      device.dispatch(layerNormWeightBackwardKernel, tensors, { rows, columns })
+      sumRowParts([x, statistics, dOut], rows, dWeight, (parts, rows, dWeight) => {
+        const [x, statistics, dOut] = parts as [Tensor, Tensor, Tensor]
+        const tensors = { x, statistics, dOut, dWeight }
+        device.dispatch(layerNormWeightBackwardKernel, tensors, { rows, columns })
+      })
     }
     return {
       x: dX,

@@ -39,6 +39,10 @@ const BLOCKS: Readonly<Record<MatmulVariant, readonly [number, number]>> = {
   rows8: [8, 16],
   subgroup8: [16, 32],
   subgroup8few: [8, 32],
+  subgroup8r64: [64, 32],
+  subgroup8r32: [32, 32],
+  subgroup8r16: [16, 32],
+  subgroup8r8: [8, 32],
   subgroup4: [16, 16],
   subgroup4few: [4, 16],
 }
@@ -56,6 +60,9 @@ const BUSY = 128
 const IDLE = 48
 /** A stretch of k shorter than this is not worth its slab. */
 const MIN_DEPTH = 256
+/** Into how many stretches k may be split. */
+const SPLITS = [2, 4, 8, 16]
+const MOST_SPLITS = Math.max(...SPLITS)
 
 /**
  * GPUs: the largest tile that still makes enough workgroups; for fewer, small tiles whose threads share
@@ -67,7 +74,8 @@ function hardwareRule(problem: MatmulProblem): MatmulPlan {
   let splits = 1
   const blocks = workgroups(variant, problem)
   if (m > 8 && blocks < IDLE) {
-    while (blocks * splits < BUSY && k >= 2 * splits * MIN_DEPTH) splits *= 2
+    const worth = (count: number): boolean => blocks * count < BUSY && k >= 2 * count * MIN_DEPTH
+    while (splits < MOST_SPLITS && worth(splits)) splits *= 2
   }
   return { variant, splits }
 }
@@ -81,8 +89,29 @@ function hardwareVariant(problem: MatmulProblem): MatmulVariant {
   return k >= 128 ? `${few}x4` : few
 }
 
+/** What a block of that many rows takes on lavapipe, as measured, in units of its own (`bench/NOTES.md`). */
+const TALL_COSTS = [
+  ['subgroup8r64', 64, 41],
+  ['subgroup8r32', 32, 24],
+  ['subgroup8r16', 16, 14],
+  ['subgroup8r8', 8, 11],
+] as const
+
+const isF32 = ({ a, b, out }: MatmulProblem): boolean => a === 'f32' && b === 'f32' && out === 'f32'
+
+/** The block height that makes the least of m rows: high blocks load less, low ones waste less. */
+function tallest(m: number): MatmulVariant {
+  const costs = TALL_COSTS.map(([variant, rows, cost]) => ({
+    variant,
+    cost: Math.ceil(m / rows) * cost,
+  }))
+  return costs.reduce((best, each) => (each.cost < best.cost ? each : best)).variant
+}
+
 /** CPU rasterisers: one subgroup a workgroup; a kernel of fewer rows where most would be repeated. */
-function softwareRule({ m }: MatmulProblem, lanes: 4 | 8): MatmulPlan {
+function softwareRule(problem: MatmulProblem, lanes: 4 | 8): MatmulPlan {
+  const { m } = problem
+  if (lanes === 8 && isF32(problem)) return { variant: tallest(m), splits: 1 }
   const variant = m <= lanes ? (`subgroup${lanes}few` as const) : (`subgroup${lanes}` as const)
   return { variant, splits: 1 }
 }
@@ -104,10 +133,11 @@ export const matmulChoice: KernelChoice<MatmulProblem> = {
     const lanes = lanesOf(device)
     const variants: MatmulVariant[] = [...TILES]
     if (lanes) variants.push(`subgroup${lanes}`, `subgroup${lanes}few`)
+    if (lanes === 8 && isF32(problem)) variants.push(...TALL_COSTS.map(([variant]) => variant))
     const { m, n, batch, k } = problem
     return variants.flatMap((variant) => {
       // Splitting a grid that is large already only adds memory traffic; slabs must fit one binding.
-      const splits = [2, 4, 8, 16].filter((count) => {
+      const splits = SPLITS.filter((count) => {
         const bytes = count * batch * m * n * 4
         const small = workgroups(variant, problem) * count <= 8 * BUSY
         return small && k >= 64 * count && bytes <= device.limits.maxStorageBufferBindingSize

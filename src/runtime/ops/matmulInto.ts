@@ -3,6 +3,7 @@ import { matmulKernel } from '../../kernels/matmul.ts'
 import { matmulReduceKernel } from '../../kernels/matmulReduce.ts'
 import { expect } from '../shape.ts'
 import type { Tensor } from '../tensor.ts'
+import { isLarge, multiplyInParts } from './largeMatmul.ts'
 import { matmulChoice, planOf } from './matmulChoice.ts'
 
 /** Element types that matmul reads as activations. */
@@ -46,6 +47,15 @@ export function matmulInto<D extends FloatDtype>(
   { scales, bias, activation = 'none', layerScale, residual }: Epilogue = {},
 ): Tensor<D> {
   const { device } = out
+  if (isLarge(out, a, b)) {
+    const sizes = { m, n, k, batch, shared }
+    const epilogue = { scales, bias, activation, layerScale, residual }
+    multiplyInParts({ out, a, b, layout, sizes, epilogue }, (part) => {
+      const [a, b] = [part.a as Tensor<FloatDtype>, part.b as Tensor<FloatDtype | 'i8'>]
+      matmulInto(part.out as Tensor<D>, a, b, layout, part.sizes, part.epilogue)
+    })
+    return out
+  }
   const storage = { a: a.dtype, b: b.dtype, out: out.dtype }
   const plan = planOf(device.choose(matmulChoice, { ...layout, ...storage, m, n, k, batch }))
   // A multiple of every kernel's step, so that no step straddles two stretches.
@@ -60,7 +70,12 @@ export function matmulInto<D extends FloatDtype>(
   const nativeF16 = device.has('shader-f16')
   const partial = stretches > 1
   const { variant } = plan
-  const kernel = matmulKernel({ ...layout, ...storage, ...epilogue, nativeF16, partial, variant })
+  const quads = {
+    quadsA: (layout.transposeA ? m : k) % 4 === 0,
+    quadsB: (layout.transposeB ? k : n) % 4 === 0,
+  }
+  const options = { ...layout, ...storage, ...quads, ...epilogue, nativeF16, partial, variant }
+  const kernel = matmulKernel(options)
   const params = {
     m,
     n,

@@ -20,6 +20,7 @@ import { rowsOf } from '../rows.ts'
 import { sizeOf, type Shape } from '../shape.ts'
 import { apply, type Op } from '../tape.ts'
 import type { Tensor } from '../tensor.ts'
+import { sumRowParts } from './rowParts.ts'
 import { scaled } from './scale.ts'
 
 type F32 = Tensor<'f32'>
@@ -27,7 +28,9 @@ type F32 = Tensor<'f32'>
 /** Σ over all but the last dimension: [..., columns] → [columns], into `out`; outside the tape. */
 export function sumRows(x: F32, out: F32, scale = 1): F32 {
   const columns = x.shape.at(-1)!
-  x.device.dispatch(sumRowsKernel, { x, out }, { rows: x.size / columns, columns, scale })
+  sumRowParts([x], x.size / columns, out, ([x], rows, out) => {
+    out.device.dispatch(sumRowsKernel, { x: x!, out }, { rows, columns, scale })
+  })
   return out
 }
 

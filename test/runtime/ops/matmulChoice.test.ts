@@ -31,25 +31,35 @@ describe('choice of a matmul kernel', () => {
   it('on CPU rasterisers: by the lanes of a subgroup, with a kernel for few rows', () => {
     const rule = (device: Device, m: number): string =>
       matmulChoice.rule(problem(m, 768, 768), device)
-    expect([1, 8, 9].map((m) => rule(adapter('subgroup8'), m))).toEqual([
-      'subgroup8few',
-      'subgroup8few',
-      'subgroup8',
-    ])
+    // Blocks of 64, 32, 16 or 8 rows, whichever leave the fewest idle for what they cost.
+    const rows = [1, 8, 9, 16, 32, 50, 65, 197, 3200]
+    expect(rows.map((m) => rule(adapter('subgroup8'), m))).toEqual(
+      [8, 8, 16, 16, 32, 64, 16, 64, 64].map((height) => `subgroup8r${height}`),
+    )
+    const half = (m: number): string =>
+      matmulChoice.rule({ ...problem(m, 768, 768), a: 'f16' }, adapter('subgroup8'))
+    expect([8, 9].map(half)).toEqual(['subgroup8few', 'subgroup8'])
     expect([4, 5].map((m) => rule(adapter('subgroup4'), m))).toEqual(['subgroup4few', 'subgroup4'])
   })
 
   it('rules by candidates alone, and names that plans can be read from', () => {
     for (const device of [gpu, adapter('subgroup8'), adapter('subgroup4')]) {
       for (const size of [1, 8, 17, 50, 197, 1024]) {
-        for (const k of [1, 64, 768, 4096]) {
+        for (const k of [1, 64, 768, 4096, 100_000]) {
           const given = problem(size, size, k)
           const candidates = matmulChoice.candidates(given, device)
           expect(candidates).toContain(matmulChoice.rule(given, device))
           for (const name of candidates) {
             const { variant, splits } = planOf(name)
             expect(k / splits).toBeGreaterThanOrEqual(splits === 1 ? 1 : 64)
-            const layout = { transposeA: false, transposeB: true, nativeF16: false, partial: false }
+            const layout = {
+              transposeA: false,
+              transposeB: true,
+              nativeF16: false,
+              quadsA: false,
+              quadsB: false,
+              partial: false,
+            }
             const storage = { a: 'f32', b: 'f32', out: 'f32' } as const
             const epilogue = {
               bias: false,

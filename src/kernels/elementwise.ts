@@ -134,6 +134,12 @@ ${mainWgsl(GROUP)} {
   })
 }
 
+function commonMultiple(a: number, b: number): number {
+  let [divisor, rest] = [a, b]
+  while (rest > 0) [divisor, rest] = [rest, divisor % rest]
+  return (a / divisor) * b
+}
+
 /** The place in a row that repeats, stepped along instead of divided for at every vec4. */
 const firstAt = (name: string): string =>
   `var ${name}At = (start + thread) % params.${name}Period;
@@ -141,12 +147,6 @@ const firstAt = (name: string): string =>
 const nextAt = (name: string): string =>
   `${name}At += ${name}Step;
     ${name}At -= select(0u, params.${name}Period, ${name}At >= params.${name}Period);`
-
-function commonMultiple(a: number, b: number): number {
-  let [divisor, rest] = [a, b]
-  while (rest > 0) [divisor, rest] = [rest, divisor % rest]
-  return (a / divisor) * b
-}
 
 /** The place of output element `i` in a strided input. */
 const place = (name: string, rank: number): string => /* wgsl */ `

@@ -39,8 +39,8 @@ ${mainWgsl(GROUP)} {
   let end = min(start + ${GROUP * EACH}u, params.columns * params.count);
   for (var i = start + thread; i < end; i += ${GROUP}u) {
     // An index past the end takes the last row: a read outside the buffer could give anything.
-    let m = i / params.columns;
     // Before 'first', the difference wraps to a number far beyond 'held'.
+    let m = i / params.columns;
     let row = min(index[m], params.rows - 1u) - params.first;
     if (row < params.held) { out[i] = x[row * params.columns + i - m * params.columns]; }
   }

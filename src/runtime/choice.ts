@@ -17,6 +17,13 @@ export interface KernelChoice<P> {
   rule(problem: P, device: Device): string
 }
 
+/** A problem that a kernel was chosen for. */
+export interface NotedProblem {
+  readonly family: string
+  readonly key: string
+  readonly problem: unknown
+}
+
 /**
  * Variants that were tuned or forced on one device, by `family/key`. A name that is no candidate for
  * a problem (from an old cache, say) is passed over, so that an entry can never choose a kernel that
@@ -24,6 +31,7 @@ export interface KernelChoice<P> {
  */
 export class Choices {
   readonly #tuned = new Map<string, string>()
+  #noted: Map<string, NotedProblem> | undefined
 
   get size(): number {
     return this.#tuned.size
@@ -41,14 +49,38 @@ export class Choices {
     this.#tuned.clear()
   }
 
+  get(family: string, key: string): string | undefined {
+    return this.#tuned.get(`${family}/${key}`)
+  }
+
+  /** Variants by `family/key`. */
   entries(): ReadonlyMap<string, string> {
     return this.#tuned
   }
 
+  /**
+   * Runs `body`, such as the recording of a model's plan, and returns the problems that kernels were
+   * chosen for meanwhile: the first of each key.
+   */
+  async noting(body: () => unknown): Promise<NotedProblem[]> {
+    const before = this.#noted
+    const noted = (this.#noted = new Map<string, NotedProblem>())
+    try {
+      await body()
+    } finally {
+      this.#noted = before
+    }
+    return [...noted.values()]
+  }
+
   /** The variant for a problem. */
   choose<P>(choice: KernelChoice<P>, problem: P, device: Device): string {
-    if (this.#tuned.size > 0) {
-      const tuned = this.#tuned.get(`${choice.family}/${choice.key(problem)}`)
+    if (this.#tuned.size > 0 || this.#noted) {
+      const { family } = choice
+      const key = choice.key(problem)
+      const name = `${family}/${key}`
+      if (this.#noted && !this.#noted.has(name)) this.#noted.set(name, { family, key, problem })
+      const tuned = this.#tuned.get(name)
       if (tuned !== undefined && choice.candidates(problem, device).includes(tuned)) return tuned
     }
     return choice.rule(problem, device)

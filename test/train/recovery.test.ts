@@ -57,7 +57,6 @@ function smallModel(device: Device): VisionModel {
     registers: undefined,
     positions: values(5 * d),
     preNorm: undefined,
-    registers: undefined,
     blocks: [block(), block()],
     finalNorm: affine(d, d),
     projection: undefined,

@@ -6,10 +6,12 @@ import {
   type AttentionParams,
   type AttentionSize,
 } from '../../kernels/attentionLayout.ts'
+import type { KernelVariant } from '../../kernels/kernel.ts'
 import { KeeplightError } from '../errors.ts'
 import { expect, expectShape, formatShape } from '../shape.ts'
 import { apply, needsGradient, type Op } from '../tape.ts'
 import type { Tensor } from '../tensor.ts'
+import { attentionChoice } from './attentionChoice.ts'
 
 export interface AttentionOptions {
   /** Factor of the scores; default 1/√d. */
@@ -57,7 +59,7 @@ function forward(
     headSize,
     causal,
     logSumExp: lse !== undefined,
-    variant: device.kernelVariant,
+    variant: device.choose(attentionChoice, { ...layout, causal }) as KernelVariant,
   })
   // The kernel binds lse only when its options say so.
   device.dispatch(kernel, { q, k, v, out, lse: lse ?? out }, layout)

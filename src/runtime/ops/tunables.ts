@@ -69,6 +69,9 @@ export const matmulTunable: TunableFamily<MatmulProblem> = {
       },
     }
   },
+  // On CPU rasterisers tiles in workgroup memory lose by a factor of five, and compile for seconds.
+  worthwhile: (names, { kernelVariant }) =>
+    kernelVariant === 'tile' ? names : names.filter((name) => name.startsWith('subgroup')),
   kernels(device) {
     const sizes = { m: 64, n: 64, k: 64, batch: 1 }
     const storage = { a: 'f32', b: 'f32', out: 'f32' } as const
@@ -79,7 +82,16 @@ export const matmulTunable: TunableFamily<MatmulProblem> = {
       const names = matmulChoice.candidates({ ...sizes, ...layout, ...storage }, device)
       const variants = new Set(names.map((name) => planOf(name).variant))
       return Array.from(variants, (variant) =>
-        matmulKernel({ ...layout, ...storage, ...plain, nativeF16: false, partial, variant }),
+        matmulKernel({
+          ...layout,
+          ...storage,
+          ...plain,
+          nativeF16: false,
+          partial,
+          quadsA: true,
+          quadsB: true,
+          variant,
+        }),
       )
     })
   },

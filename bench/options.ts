@@ -8,6 +8,8 @@ import { KeeplightError, type Device } from '../src/index.node.ts'
 export interface Option {
   /** Name of its value in the help; none: a switch. */
   readonly value?: string
+  /** It may also be given without a value, which is then the empty text. */
+  readonly optional?: boolean
   readonly default?: string
   readonly help: string
 }
@@ -20,7 +22,13 @@ export function readOptions<O extends Readonly<Record<string, Option>>>(
   options: O,
 ): Values<O> | undefined {
   const table = { ...options, help: { help: 'show this' } }
+  const args = process.argv.slice(2).map((arg, i, all) => {
+    const bare = arg.startsWith('--') && options[arg.slice(2)]?.optional
+    const next = all[i + 1]
+    return bare && (next === undefined || next.startsWith('--')) ? `${arg}=` : arg
+  })
   const { values } = parseArgs({
+    args,
     options: Object.fromEntries(
       Object.entries<Option>(table).map(([name, { value }]) => {
         return [name, { type: value ? ('string' as const) : ('boolean' as const) }]
@@ -28,8 +36,9 @@ export function readOptions<O extends Readonly<Record<string, Option>>>(
     ),
   })
   if (values['help']) {
-    const rows = Object.entries<Option>(table).map(([name, { value, help, default: initial }]) => {
-      const head = `--${name}${value ? ` ${value}` : ''}`
+    const rows = Object.entries<Option>(table).map(([name, option]) => {
+      const { value, optional, help, default: initial } = option
+      const head = `--${name}${value ? (optional ? ` [${value}]` : ` ${value}`) : ''}`
       return `  ${head.padEnd(20)} ${help}${initial ? ` (default ${initial})` : ''}`
     })
     console.log(`${purpose}\n\n${rows.join('\n')}`)
@@ -69,6 +78,16 @@ export function circumstances(device: Device, date: string | undefined) {
 export function describeAdapter({ adapter }: Device): string {
   const { description, vendor, architecture, software } = adapter
   return `${description} (${vendor} ${architecture}), ${software ? 'software' : 'hardware'}`
+}
+
+/** `bench/results/llvmpipe-llvm-19-1-7-256-bits.json`: where results of an adapter are kept. */
+export function resultsPath({ adapter, gpu }: Device): string {
+  const { description, vendor, architecture } = adapter
+  // Of some hardware the description names the driver alone.
+  const card = adapter.software ? '' : gpu.adapterInfo.device
+  const name = (card || description || `${vendor} ${architecture}`).toLowerCase()
+  const slug = name.replace(/[^a-z0-9]+/g, '-').replace(/^-+|-+$/g, '')
+  return `bench/results/${slug || 'adapter'}.json`
 }
 
 /** Writes to a temporary name first, so that a killed run leaves the old file or the new. */

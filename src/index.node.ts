@@ -2,3 +2,4 @@
 export * from './index.ts'
 export { createDevice, type NodeDeviceOptions } from './runtime/adapter.node.ts'
 export { loadModel } from './loadModel.node.ts'
+export { fileTuneStore } from './runtime/tuneCache.node.ts'

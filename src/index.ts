@@ -22,6 +22,9 @@ export {
   type ProfileRow,
   type ProfileSummary,
 } from './runtime/profileReport.ts'
+export type { KernelChoice, NotedProblem } from './runtime/choice.ts'
+export { tune, type TunedProblem, type TuneOptions } from './runtime/tune.ts'
+export { indexedDbStore, loadTuning, saveTuning, type TuneStore } from './runtime/tuneCache.ts'
 export { Parameters } from './runtime/parameters.ts'
 export { measureSpeed, timePlan, type Speed } from './runtime/speed.ts'
 export * from './runtime/ops/index.ts'

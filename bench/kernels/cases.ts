@@ -60,7 +60,7 @@ interface Epilogue extends Pick<LinearOptions, 'activation'> {
   readonly residual?: boolean
 }
 
-function dense(
+export function dense(
   use: string,
   m: number,
   n: number,
@@ -81,7 +81,12 @@ function dense(
   }
 }
 
-function attentionCase(use: string, batch: number, heads: number, tokens: number): KernelCase {
+export function attentionCase(
+  use: string,
+  batch: number,
+  heads: number,
+  tokens: number,
+): KernelCase {
   const headSize = 64
   return {
     kernel: 'attention',
@@ -95,7 +100,7 @@ function attentionCase(use: string, batch: number, heads: number, tokens: number
   }
 }
 
-function layerNormCase(use: string, rows: number, columns: number): KernelCase {
+export function layerNormCase(use: string, rows: number, columns: number): KernelCase {
   return {
     kernel: 'layerNorm',
     shape: `${rows}×${columns}`,
@@ -162,7 +167,7 @@ function batchNormCases(rows: number, columns: number): KernelCase[] {
   ]
 }
 
-function softmaxCase(use: string, rows: number, columns: number): KernelCase {
+export function softmaxCase(use: string, rows: number, columns: number): KernelCase {
   return {
     kernel: 'softmax',
     shape: `${rows}×${columns}`,

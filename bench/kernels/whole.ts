@@ -18,6 +18,8 @@ export interface WholeCase {
   readonly flops: number
   /** Images of one replay, where images go through. */
   readonly images?: number
+  /** As many dispatches as it should need at most. */
+  readonly dispatchLimit: number
   prepare(inputs: Inputs): () => unknown
 }
 
@@ -27,6 +29,8 @@ export function vitForward({ encoder, config, name }: VisionModel, images: numbe
     name: `ViT forward, ${name}, ${images} images`,
     flops: images * vitFlops(config),
     images,
+    // 90 of a ViT with 12 blocks: seven in a block, six around them.
+    dispatchLimit: 7 * config.layers + 6,
     prepare({ device, random, own }) {
       const { imageSize: side } = config
       const pixels = random([images, 3, side, side], 2)
@@ -60,6 +64,7 @@ export function scpTrainingStep(
   return {
     name: `SCP step, ${count} images, 2×${batch} rows, K ${k}`,
     flops: headFlops(widths, 2 * batch),
+    dispatchLimit: 25,
     prepare({ device, random, integers, own }) {
       const store = random([views * count, dimension], 0.1)
       const neighbours = integers([count * pairs], count)

@@ -5,6 +5,7 @@ import type { Context } from './context.ts'
 import { addDemoCommand } from './demo.ts'
 import { addInfoCommand } from './info.ts'
 import { oneLine } from './exitCodes.ts'
+import { addTuneCommand } from './tune.ts'
 import { Terminal } from './terminal.ts'
 import type { TerminalOptions } from './terminal.ts'
 
@@ -40,10 +41,12 @@ Examples:
 
 Exit codes: 0 done, 1 internal error, 2 wrong arguments, 3 unsuitable images or folder,
 4 malformed weights, 5 no usable GPU adapter or GPU failure, 6 results can't be written,
-130 interrupted. KEEPLIGHT_ADAPTER chooses an adapter, KEEPLIGHT_CACHE the cache folder.`,
+130 interrupted. KEEPLIGHT_ADAPTER chooses an adapter, KEEPLIGHT_CACHE the cache folder.
+KEEPLIGHT_TUNE=off ignores what keeplight tune found.`,
     )
   addClusterCommand(program, context)
   addDemoCommand(program, context)
   addInfoCommand(program, context)
+  addTuneCommand(program, context)
   return program
 }

@@ -15,6 +15,7 @@ import { prepareOutput } from './files.ts'
 import { profiled } from './profiled.ts'
 import type { ClusterSettings } from './settings.ts'
 import { Stopwatch } from './stopwatch.ts'
+import { useTuning } from './tuning.ts'
 import { writeResults } from './writeResults.ts'
 import type { Summary } from './writeResults.ts'
 
@@ -40,6 +41,7 @@ export async function runCluster(
 
   const device = await createDevice({ adapter: settings.adapter })
   try {
+    await useTuning(device, terminal)
     const model = await loadModel(settings.model, { device })
     terminal.note(`${model.name} on ${describeAdapter(device)}`)
     watch.lap('start')
@@ -117,6 +119,7 @@ async function finish(
   return writeResults({
     ...{ folder, collection, result, assignments, scores, clusters, labels },
     ...{ settings, out, model, timings: watch.laps, adapter: device.adapter },
+    tuned: device.choices.entries(),
   })
 }
 

@@ -26,6 +26,8 @@ export interface RunResults {
   readonly out: string
   readonly model: VisionModel
   readonly adapter: Device['adapter']
+  /** Kernels that were chosen otherwise than by rule. */
+  readonly tuned: ReadonlyMap<string, string>
   readonly timings: readonly { readonly name: string; readonly seconds: number }[]
 }
 
@@ -66,7 +68,10 @@ function summarize(results: RunResults) {
     })),
     confusion: confusionOf(results)?.counts,
     model: { name: model.name, hash: model.hash, dimension: model.dimension },
-    settings: trainingSettings(results),
+    settings: {
+      ...trainingSettings(results),
+      ...(results.tuned.size > 0 && { tuned: Object.fromEntries(results.tuned) }),
+    },
     training: {
       steps: result.steps,
       batch: result.batch,

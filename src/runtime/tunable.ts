@@ -10,6 +10,8 @@ export interface TunableFamily<P> {
   readonly choice: KernelChoice<P>
   /** Inputs of a problem's size, and what runs it. */
   trial(problem: P, device: Device): Trial
+  /** The candidates worth measuring, where some are known to lose; left out: all. */
+  worthwhile?(candidates: readonly string[], device: Device): readonly string[]
   /** A kernel of every variant that the device runs; a choice is stale once their text changes. */
   kernels(device: Device): readonly Kernel[]
 }

@@ -126,7 +126,8 @@ async function tuneProblem<P>(
       looks.set(rule, await time(plan, rule, 0))
       return result
     })
-    for (const variant of choice.candidates(problem, device)) {
+    const candidates = choice.candidates(problem, device)
+    for (const variant of family.worthwhile?.(candidates, device) ?? candidates) {
       if (variant === rule) continue
       if (options.signal?.aborted) throw new KeeplightError('aborted', 'tune: stopped')
       const reason = await withVariant(variant, async (plan) => {

@@ -24,8 +24,10 @@ const MAX_LENGTH = 2 ** 20
 export async function tuningKey(device: Device): Promise<string> {
   const { vendor, architecture, description, software, subgroupSize } = device.adapter
   const kernels = tunableFamilies.flatMap((family) => family.kernels(device).map(kernelSource))
+  // Descriptions name the driver; the card itself is in its own field, where it may be told, and in limits.
+  const card = [device.gpu.adapterInfo.device, device.features, device.limits]
   const parts = [VERSION, vendor, architecture, description, software, subgroupSize]
-  const text = JSON.stringify([...parts, device.features, kernels])
+  const text = JSON.stringify([...parts, ...card, kernels])
   const digest = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text))
   return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

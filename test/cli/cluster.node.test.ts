@@ -3,6 +3,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { createDevice, fileTuneStore, saveTuning } from '../../src/index.node.ts'
 import { parseSafetensors } from '../../src/model/safetensors.ts'
 import { drawFolder } from './drawFolder.ts'
 import { type Finished, ensureBuilt, startCli } from './runCli.ts'
@@ -111,12 +112,26 @@ describe('keeplight cluster', () => {
     }
   })
 
-  it('times every dispatch with --profile, and gives the same', async () => {
+  it('times every dispatch with --profile, and gives the same; tells of tuned kernels', async () => {
     const out = join(folder, 'profiled')
+    const device = await createDevice({ adapter: 'lavapipe' })
+    // For a problem that no run meets, so that the bits stay as they are.
+    const tuned = { family: 'matmul', key: 'unmet', rule: 'tile64', best: 'tile32' }
+    const times = { ruleSeconds: 2, bestSeconds: 1, discarded: [] }
+    await saveTuning(device, [{ ...tuned, ...times }], fileTuneStore(cache))
+    device.close()
     const trace = join(folder, 'traces', 'run.json')
     const asked = ['cluster', pictures, '-k', '4', '--out', out, '--profile', trace]
     const { code, stderr } = await run(...asked, ...small)
     expect(code).toBe(0)
+    expect(stderr).toContain('\n1 tuned kernel choices (KEEPLIGHT_TUNE=off leaves them out)\n')
+    const metrics = JSON.parse(await readFile(join(out, 'metrics.json'), 'utf8')) as {
+      settings: { tuned: unknown }
+    }
+    expect(metrics.settings.tuned).toEqual({ 'matmul/unmet': 'tile32' })
+    const forgot = await run('tune', '--clear')
+    expect([forgot.code, forgot.errors]).toEqual([0, []])
+    expect(forgot.stdout).toMatch(/^forgot what was tuned for llvmpipe/)
     expect(stderr).toMatch(/\nop +shapes +variant +calls +ms +GFLOP\/s +GB\/s +share\n/)
     expect(stderr).toMatch(/\nsampleBatch .* 20 +[\d.]+ /)
     expect(stderr).toContain(`\ntrace: ${trace}`)

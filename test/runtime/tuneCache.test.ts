@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest'
+import type { Device } from '../../src/runtime/device.ts'
 import { indexedDbStore, loadTuning, saveTuning, tuningKey } from '../../src/runtime/tuneCache.ts'
 import type { TuneStore } from '../../src/runtime/tuneCache.ts'
 import type { TunedProblem } from '../../src/runtime/tune.ts'
@@ -50,8 +51,9 @@ describe('tuned choices', () => {
       { subgroupSize: 7 },
     ]) {
       const adapter = { ...device().adapter, ...change }
-      const other = Object.create(device(), { adapter: { value: adapter } }) as typeof device
-      expect(await tuningKey(other as never)).not.toBe(key)
+      const { features, limits, kernelVariant, gpu } = device()
+      const other = { features, limits, kernelVariant, gpu, adapter } as Device
+      expect(await tuningKey(other)).not.toBe(key)
     }
   })
 

@@ -77,11 +77,21 @@ export interface MatmulOptions {
    * they are, and `matmulReduceKernel` adds them up in order and does the rest.
    */
   readonly partial: boolean
+  /**
+   * Also writes `rowSums` [m], Σ over k of op(A): the gradient of a bias beside that of its weight. Of
+   * one matrix, not of stretches of k, and only by variants that {@link sumsRows} names.
+   */
+  readonly rowSums?: boolean
   readonly variant: MatmulVariant
 }
 
-/** Names of the operands; those from `scales` to `residual` are bound when the options ask for them. */
-export type MatmulBinding = 'a' | 'b' | 'scales' | 'bias' | 'layerScale' | 'residual' | 'out'
+/** Whether a variant can write `rowSums`. */
+export const sumsRows = (variant: MatmulVariant): boolean =>
+  variant.startsWith('tile') || /^subgroup[48](few)?$/.test(variant)
+
+/** Names of the operands; those from `scales` to `rowSums` are bound when the options ask for them. */
+export type MatmulBinding =
+  'a' | 'b' | 'scales' | 'bias' | 'layerScale' | 'residual' | 'rowSums' | 'out'
 
 /**
  * `strideA` and `strideB`: elements from one matrix of the batch to the next, 0 for a shared operand.

@@ -42,6 +42,7 @@ export function label(options: MatmulOptions): string {
     layout,
     ...(storage === 'f32×f32' ? [] : [storage]),
     ...(partial ? ['partial'] : epilogueNames(options)),
+    ...(options.rowSums ? ['rowSums'] : []),
     variant,
   ].join('.')
 }
@@ -74,6 +75,7 @@ export function bindings(options: MatmulOptions): Record<MatmulBinding, Binding>
     b: read(element(b, nativeF16, quadsB)),
     ...(b === 'i8' && !(partial && transposeB) ? { scales: read('f32') } : {}),
     ...(partial ? {} : epilogueBindings(options)),
+    ...(options.rowSums ? { rowSums: readWrite('f32') } : {}),
     out: readWrite(partial ? 'f32' : out),
   } as Record<MatmulBinding, Binding>
 }

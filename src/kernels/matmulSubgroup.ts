@@ -71,9 +71,10 @@ fn main(
 ${lines(rowStrips.map((s) => `  let row${s} = min(rowBase + ${s * lanes}u + lane, params.m - 1u);`))}
 ${lines(strips.map((s) => `  let column${s} = min(column + ${s * lanes}u, params.n - 1u);`))}
 ${each((r, s) => `var ${sum(r, s)} = 0.0;`)}
+${options.rowSums ? lines(rowStrips.map((s) => `  var rowSum${s} = 0.0;`)) : ''}
   for (var k = slab.start; k < slab.end; k++) {
 ${lines(strips.map((s) => `    let b${s} = loadB(slab.b, k, column${s});`))}
-${lines(rowStrips.map((s) => `    let a${s} = loadA(slab.a, row${s}, k);`))}
+${lines(rowStrips.map((s) => `    let a${s} = loadA(slab.a, row${s}, k);${options.rowSums ? ` rowSum${s} += a${s};` : ''}`))}
 ${lines(
   rows.map((r) => {
     const value = `subgroupBroadcast(a${Math.floor(r / lanes)}, ${r % lanes}u)`
@@ -83,6 +84,11 @@ ${lines(
 )}
   }
 ${drain}
+${
+  options.rowSums
+    ? `  if (columnBase == 0u) {\n${lines(rowStrips.map((s) => `    rowSums[row${s}] = rowSum${s};`))}\n  }`
+    : ''
+}
 }
 `,
   })

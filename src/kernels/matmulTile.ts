@@ -29,7 +29,7 @@ export function tileKernel(
   options: MatmulOptions,
   { rows, columns, strips, shares }: TileShape,
 ): MatmulKernel {
-  const { quadsA, quadsB } = options
+  const { quadsA, quadsB, rowSums = false } = options
   const across = columns / 4
   const threadsOfShare = (rows / 4 / strips) * across
   const threads = threadsOfShare * shares
@@ -106,6 +106,26 @@ ${lines(range(4).map((r) => `      ${rowOfSums(r)} += sum0_${r};`))}
     let c = columnBase + i % ${columns}u;
     if (r < params.m && c < params.n) { store(slab.out, r, c, sums[i / 4u][i % 4u]); }
   }`
+  const quadRows = rows / 4
+  const storeRowSums =
+    shares === 1
+      ? lines(
+          range(strips).map(
+            (s) => /* wgsl */ `
+  if (columnBase == 0u && x == 0u) {
+    let first = rowBase + ${(s * rows) / strips}u + y * 4u;
+    for (var i = 0u; i < 4u && first + i < params.m; i++) { rowSums[first + i] = rowSum${s}[i]; }
+  }`,
+          ),
+        )
+      : /* wgsl */ `
+  if (columnBase == 0u && thread < ${rows}u && rowBase + thread < params.m) {
+    var total = 0.0;
+    for (var i = 0u; i < ${shares}u; i++) {
+      total += rowShares[i * ${quadRows}u + thread / 4u][thread % 4u];
+    }
+    rowSums[rowBase + thread] = total;
+  }`
   return defineKernel({
     label: label(options),
     bindings: bindings(options),
@@ -116,6 +136,7 @@ ${lines(range(4).map((r) => `      ${rowOfSums(r)} += sum0_${r};`))}
 var<workgroup> tileA: array<vec4f, ${depth * stride.a}>;
 var<workgroup> tileB: array<vec4f, ${depth * stride.b}>;
 ${shares > 1 ? `var<workgroup> sums: array<vec4f, ${(rows * columns) / 4}>;` : ''}
+${shares > 1 && rowSums ? `var<workgroup> rowShares: array<vec4f, ${shares * quadRows}>;` : ''}
 fn guardedA(slab: Slab, row: u32, k: u32) -> ${valueType(quadsA)} {
   if (row >= params.m || k >= slab.end) { return ${valueType(quadsA)}(); }
   return loadA(slab.a, row, k);
@@ -129,6 +150,7 @@ ${mainWgsl(threads)} {${blockWgsl(rows, columns)}
   let y = thread % ${threadsOfShare}u / ${across}u;
   let x = thread % ${across}u;
 ${lines(sums.map((sum) => `  var ${sum} = vec4f();`))}
+${rowSums ? lines(range(strips).map((s) => `  var rowSum${s} = vec4f();`)) : ''}
   for (var base = slab.start; base < slab.end; base += ${depth}u) {
 ${stage('a', !options.transposeA, quadsA)}
 ${stage('b', options.transposeB, quadsB)}
@@ -137,14 +159,18 @@ ${stage('b', options.transposeB, quadsB)}
       let vb = tileB[kk * ${stride.b}u + x];
 ${lines(
   range(strips).map(
-    (s) => /* wgsl */ `      let va${s} = tileA[kk * ${stride.a}u + y + ${(s * quads.a) / strips}u];
+    (
+      s,
+    ) => /* wgsl */ `      let va${s} = tileA[kk * ${stride.a}u + y + ${(s * quads.a) / strips}u];${rowSums ? ` rowSum${s} += va${s};` : ''}
 ${lines(range(4).map((r) => `      sum${s}_${r} = fma(vec4f(va${s}[${r}]), vb, sum${s}_${r});`))}`,
   ),
 )}
     }
     workgroupBarrier();
   }
+${shares > 1 && rowSums ? `  if (x == 0u) { rowShares[share * ${quadRows}u + y] = rowSum0; }` : ''}
 ${shares > 1 ? addShares : lines(range(strips).map(drain))}
+${rowSums ? storeRowSums : ''}
 }
 `,
   })

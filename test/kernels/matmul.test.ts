@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest'
-import { matmulKernel, type MatmulOptions, type MatmulVariant } from '../../src/kernels/matmul.ts'
+import {
+  matmulKernel,
+  sumsRows,
+  type MatmulOptions,
+  type MatmulVariant,
+} from '../../src/kernels/matmul.ts'
 import { matmulReduceKernel } from '../../src/kernels/matmulReduce.ts'
 import { floatToHalf, halfToFloat } from '../../src/model/half.ts'
 import { matmulChoice } from '../../src/runtime/ops/matmulChoice.ts'
@@ -339,5 +344,36 @@ describe('matmul', () => {
     const [x, y] = kernel.workgroups({ m: 64 * 70_000, n: 64, ...rest })
     expect(x).toBeLessThanOrEqual(65_535)
     expect(x * y).toBeGreaterThanOrEqual(70_000)
+  })
+
+  it('sums the rows of op(A) on the way, in the variants that can', async () => {
+    const summing = variants().filter(sumsRows)
+    expect(summing).toContain('tile32x4')
+    for (const variant of summing) {
+      const [block] = BLOCKS[variant]
+      for (const [m, n, k] of [
+        [block - 1, 70, 33],
+        [block + 1, 5, 129],
+      ] as const) {
+        const quads = { quadsA: m % 4 === 0, quadsB: n % 4 === 0 }
+        const options = { ...plain, ...quads, transposeA: true, rowSums: true, variant }
+        const [a, b] = [randomArray(m * k, 1), randomArray(k * n, 2)]
+        const { out, rowSums } = await runKernel(
+          device(),
+          matmulKernel(options),
+          { a: { data: a, shape: [k, m] }, b: { data: b, shape: [k, n] } },
+          { out: [m, n], rowSums: [m] },
+          { m, n, k, batch: 1, strideA: 0, strideB: 0, slabs: 1, depth: k },
+        )
+        const layout = { transposeA: true, transposeB: false }
+        expectClose(`${variant} ${m}×${n}×${k}`, out!, matmul(a, b, { m, n, k }, layout), 2e-6)
+        const sums = Array.from({ length: m }, (_, row) => {
+          let sum = 0
+          for (let step = 0; step < k; step++) sum += a[step * m + row]!
+          return sum
+        })
+        expectClose(`row sums of ${variant} ${m}×${n}×${k}`, rowSums!, sums, 2e-6)
+      }
+    }
   })
 })

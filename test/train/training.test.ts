@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { MlpHead, type HeadWeights } from '../../src/model/mlpHead.ts'
+import { MlpHead, scpHeadConfig, type HeadWeights } from '../../src/model/mlpHead.ts'
 import { sampleBatchKernel } from '../../src/kernels/sampleBatch.ts'
 import type { Device } from '../../src/runtime/device.ts'
 import { record, type Plan } from '../../src/runtime/plan.ts'
@@ -94,6 +94,18 @@ describe('a training run', () => {
     resumed.state.write(half.state)
     await resumed.run(STEPS / 2)
     expect(await resumed.hash()).toBe(expected)
+  })
+
+  it('takes 25 dispatches a step with the paper’s five layers', async () => {
+    const head = new MlpHead(device(), scpHeadConfig(D, K))
+    const state = new TrainingState(device(), head, cosineSchedule(10, 1e-3))
+    head.initialize(1)
+    state.reset(1)
+    const rows = device().tensor(randomArray(2 * BATCH * D, 4), [2 * BATCH, D])
+    const plan = await record(device(), {}, () => scpStep(head, state, rows, WEIGHTS))
+    // And one that draws the batch.
+    expect(plan.stats().dispatches).toBeLessThanOrEqual(24)
+    plan.dispose()
   })
 
   it('gives the same bits eagerly and from a plan', async () => {

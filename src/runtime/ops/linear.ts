@@ -64,11 +64,16 @@ const linearOp: Op<LinearInputs, { activation: Activation }, Saved> = {
     const tn = { transposeA: true, transposeB: false }
     const sizesX = { m: rows, n: inner, k: features }
     const sizesWeight = { m: features, n: inner, k: rows }
+    const bias = wants('bias') ? output('bias') : undefined
+    // The bias's gradient falls off that of the weight.
+    if (bias && !wants('weight')) sumRows(gradient, bias)
     return {
       x: wants('x') ? matmulInto(output('x'), gradient, weight, nn, sizesX, { scales }) : null,
-      weight: wants('weight') ? matmulInto(output('weight'), gradient, x, tn, sizesWeight) : null,
+      weight: wants('weight')
+        ? matmulInto(output('weight'), gradient, x, tn, sizesWeight, { rowSums: bias })
+        : null,
       scales: null,
-      bias: wants('bias') ? sumRows(gradient, output('bias')) : null,
+      bias: bias ?? null,
       layerScale: null,
       residual: wants('residual') ? gradient.view(gradient.shape) : null,
     }

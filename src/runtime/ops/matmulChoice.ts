@@ -11,6 +11,8 @@ export interface MatmulProblem extends Pick<
   readonly n: number
   readonly k: number
   readonly batch: number
+  /** The rule prefers variants that sum op(A)'s rows on the way, where that costs them little. */
+  readonly rowSums?: boolean
 }
 
 /** A kernel, and into how many stretches k is split over workgroups. */
@@ -58,8 +60,8 @@ function workgroups(variant: MatmulVariant, { m, n, batch }: MatmulProblem): num
 const BUSY = 128
 /** Workgroups so few that a second dispatch, which adds up stretches of k, costs less than it gains. */
 const IDLE = 48
-/** A stretch of k shorter than this is not worth its slab. */
-const MIN_DEPTH = 256
+/** A stretch of k shorter than this takes less time than the dispatch that adds the stretches up. */
+const MIN_DEPTH = 1024
 /** Into how many stretches k may be split. */
 const SPLITS = [2, 4, 8, 16]
 const MOST_SPLITS = Math.max(...SPLITS)
@@ -81,8 +83,8 @@ function hardwareRule(problem: MatmulProblem): MatmulPlan {
 }
 
 function hardwareVariant(problem: MatmulProblem): MatmulVariant {
-  const { m, k } = problem
-  if (m <= 8) return 'rows8'
+  const { m, k, rowSums } = problem
+  if (m <= 8 && !rowSums) return 'rows8'
   if (m > 64 && workgroups('tile128', problem) >= 4 * BUSY) return 'tile128'
   if (m > 32 && workgroups('tile64', problem) >= BUSY) return 'tile64'
   const few = m <= 16 ? 'tile16' : 'tile32'
@@ -110,8 +112,10 @@ function tallest(m: number): MatmulVariant {
 
 /** CPU rasterisers: one subgroup a workgroup; a kernel of fewer rows where most would be repeated. */
 function softwareRule(problem: MatmulProblem, lanes: 4 | 8): MatmulPlan {
-  const { m } = problem
-  if (lanes === 8 && isF32(problem)) return { variant: tallest(m), splits: 1 }
+  const { m, rowSums } = problem
+  // For few rows the slower kernel costs less than another dispatch.
+  const summing = rowSums && m <= 16
+  if (lanes === 8 && isF32(problem) && !summing) return { variant: tallest(m), splits: 1 }
   const variant = m <= lanes ? (`subgroup${lanes}few` as const) : (`subgroup${lanes}` as const)
   return { variant, splits: 1 }
 }

@@ -1,10 +1,11 @@
 import type { Activation } from '../../kernels/activations.ts'
-import { matmulKernel } from '../../kernels/matmul.ts'
+import { matmulKernel, sumsRows } from '../../kernels/matmul.ts'
 import { matmulReduceKernel } from '../../kernels/matmulReduce.ts'
 import { expect } from '../shape.ts'
 import type { Tensor } from '../tensor.ts'
 import { isLarge, multiplyInParts } from './largeMatmul.ts'
 import { matmulChoice, planOf } from './matmulChoice.ts'
+import { sumRows } from './reduce.ts'
 
 /** Element types that matmul reads as activations. */
 export type FloatDtype = 'f32' | 'f16'
@@ -32,6 +33,8 @@ export interface Epilogue {
   readonly layerScale?: Tensor | undefined
   /** Of the output's dtype. */
   readonly residual?: Tensor | undefined
+  /** [m]: gets Σ over k of op(a), a stored [k, m]. */
+  readonly rowSums?: Tensor<'f32'> | undefined
 }
 
 /**
@@ -44,7 +47,7 @@ export function matmulInto<D extends FloatDtype>(
   b: Tensor<FloatDtype | 'i8'>,
   layout: Layout,
   { m, n, k, batch = 1, shared }: Sizes,
-  { scales, bias, activation = 'none', layerScale, residual }: Epilogue = {},
+  { scales, bias, activation = 'none', layerScale, residual, rowSums }: Epilogue = {},
 ): Tensor<D> {
   const { device } = out
   if (isLarge(out, a, b)) {
@@ -54,10 +57,12 @@ export function matmulInto<D extends FloatDtype>(
       const [a, b] = [part.a as Tensor<FloatDtype>, part.b as Tensor<FloatDtype | 'i8'>]
       matmulInto(part.out as Tensor<D>, a, b, layout, part.sizes, part.epilogue)
     })
+    if (rowSums) sumRows(a as Tensor<'f32'>, rowSums)
     return out
   }
   const storage = { a: a.dtype, b: b.dtype, out: out.dtype }
-  const plan = planOf(device.choose(matmulChoice, { ...layout, ...storage, m, n, k, batch }))
+  const problem = { ...layout, ...storage, m, n, k, batch, rowSums: rowSums !== undefined }
+  const plan = planOf(device.choose(matmulChoice, problem))
   // A multiple of every kernel's step, so that no step straddles two stretches.
   const depth = plan.splits === 1 ? k : Math.ceil(k / plan.splits / 32) * 32
   const stretches = Math.ceil(k / depth)
@@ -74,7 +79,18 @@ export function matmulInto<D extends FloatDtype>(
     quadsA: (layout.transposeA ? m : k) % 4 === 0,
     quadsB: (layout.transposeB ? k : n) % 4 === 0,
   }
-  const options = { ...layout, ...storage, ...quads, ...epilogue, nativeF16, partial, variant }
+  const sumsInside = rowSums !== undefined && !partial && sumsRows(variant)
+  if (rowSums && !sumsInside) sumRows(a as Tensor<'f32'>, rowSums)
+  const options = {
+    ...layout,
+    ...storage,
+    ...quads,
+    ...epilogue,
+    ...(sumsInside && { rowSums: true }),
+    nativeF16,
+    partial,
+    variant,
+  }
   const kernel = matmulKernel(options)
   const params = {
     m,
@@ -92,6 +108,7 @@ export function matmulInto<D extends FloatDtype>(
     bias: bias ?? out,
     layerScale: layerScale ?? out,
     residual: residual ?? out,
+    rowSums: rowSums ?? out,
   }
   if (!partial) {
     device.dispatch(kernel, { a, b, ...optional, out }, params)

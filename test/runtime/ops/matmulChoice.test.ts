@@ -22,7 +22,8 @@ describe('choice of a matmul kernel', () => {
     ['one picture, wide', problem(197, 3072, 768), 'tile64'],
     ['a batch of pictures', problem(3200, 3072, 768), 'tile128'],
     ['many small matrices', problem(50, 50, 64, 96), 'tile32'],
-    ['the gradient of a small weight', problem(192, 192, 1024), 'tile32x4.split4'],
+    ['the gradient of a small weight', problem(192, 192, 1024), 'tile32x4'],
+    ['the same of more rows', problem(192, 192, 4096), 'tile32x4.split4'],
     ['sums of k-means', problem(200, 192, 10_000), 'tile32x4.split4'],
   ])('on a GPU: %s', (_, given, expected) => {
     expect(matmulChoice.rule(given, gpu)).toBe(expected)

@@ -9,6 +9,7 @@ export type { AdapterDescription, DeviceOptions, DeviceStats } from './runtime/d
 export { recoverDevice, withRecovery, type RecoverOptions } from './runtime/recovery.ts'
 export type { SubmitStats } from './runtime/budget.ts'
 export { KeeplightError, type ErrorCode } from './runtime/errors.ts'
+export { OutOfMemoryError } from './runtime/outOfMemory.ts'
 export { keep, scope, Tensor } from './runtime/tensor.ts'
 export type { ArrayOf, Dtype, TensorArray } from './runtime/dtype.ts'
 export { backward, withoutTape } from './runtime/tape.ts'

@@ -1,19 +1,17 @@
 import {
   attentionCost,
   layoutParams,
-  perBatch,
   sliceWgsl,
   sliceWorkgroups,
   type AttentionParam,
 } from './attentionLayout.ts'
+import { bindings, label, MASKED, splits, transposedReduction } from './attentionParts.ts'
+import { softwareKernel } from './attentionSoftware.ts'
 import {
   defineKernel,
   kernelFamily,
   linearIdWgsl,
   mainWgsl,
-  read,
-  readWrite,
-  type Binding,
   type Kernel,
   type KernelVariant,
 } from './kernel.ts'
@@ -44,44 +42,11 @@ export const attentionKernel = kernelFamily((options: AttentionOptions) => {
   const kernel =
     options.variant === 'tile'
       ? tileKernel(options)
-      : subgroupKernel(options, options.variant === 'subgroup8' ? 8 : 4)
+      : options.variant === 'subgroup8'
+        ? softwareKernel(options)
+        : subgroupKernel(options)
   return { ...kernel, cost: attentionCost(2, options.causal) }
 })
-
-const label = ({ headSize, causal, logSumExp, variant }: AttentionOptions): string =>
-  [
-    'attention',
-    `d${headSize}`,
-    ...(causal ? ['causal'] : []),
-    ...(logSumExp ? ['lse'] : []),
-    variant,
-  ].join('.')
-
-function bindings({ logSumExp }: AttentionOptions): Record<AttentionBinding, Binding> {
-  return {
-    q: read('vec4<f32>'),
-    k: read('vec4<f32>'),
-    v: read('vec4<f32>'),
-    out: readWrite('vec4<f32>'),
-    ...(logSumExp ? { lse: readWrite('f32') } : {}),
-  } as Record<AttentionBinding, Binding>
-}
-
-const splits = [
-  {
-    along: 'batches',
-    per: {
-      q: perBatch.in,
-      k: perBatch.in,
-      v: perBatch.in,
-      out: perBatch.out,
-      lse: perBatch.query,
-    },
-  },
-] as const
-
-/** Stands for −∞, which WGSL has no constant for; exp of it is 0. */
-const MASKED = '-1e30'
 
 /** Queries and keys of a tile. */
 const TILE = 32
@@ -208,37 +173,14 @@ ${logSumExp ? '    if (x == 0u) { lse[slice * params.tokens + query + r] = maxim
 }
 
 /**
- * Reduces as many registers as a subgroup has lanes: lane i of `names[0]` becomes the reduction of
- * `names[i]` over all lanes. On software drivers much cheaper than
- * a reduction each.
- */
-function transposedReduction(
-  names: readonly string[],
-  op: (a: string, b: string) => string,
-): string {
-  const steps: string[] = []
-  for (let bit = 1; bit < names.length; bit *= 2) {
-    for (let i = 0; i < names.length; i += 2 * bit) {
-      const [a, b] = [names[i]!, names[i + bit]!]
-      const odd = `(lane & ${bit}u) != 0u`
-      const other = `subgroupShuffle(select(${b}, ${a}, ${odd}), lane ^ ${bit}u)`
-      steps.push(`    ${a} = ${op(`select(${a}, ${b}, ${odd})`, other)};`)
-    }
-  }
-  return lines(steps)
-}
-
-/**
- * Each workgroup is one subgroup of `lanes` and owns a block of queries. Scores have a key per lane
+ * For SwiftShader: each workgroup is one subgroup of 4 lanes and owns a block of queries. Scores have a key per lane
  * and broadcast Q; sums have four output dimensions per lane and broadcast P by shuffles. Past the
  * last token, lanes repeat it.
  */
-function subgroupKernel(
-  options: AttentionOptions,
-  lanes: 4 | 8,
-): Kernel<AttentionBinding, AttentionParam> {
+function subgroupKernel(options: AttentionOptions): Kernel<AttentionBinding, AttentionParam> {
   const { headSize, causal, logSumExp } = options
-  const strips = range(lanes === 8 ? 1 : 2)
+  const lanes = 4
+  const strips = range(2)
   const keyStrips = range(headSize > 64 ? 2 : 4)
   const queries = strips.length * lanes
   const keys = keyStrips.length * lanes

@@ -66,7 +66,7 @@ export function mapKernel<B extends string, P extends string = never>(
   const integers = ['size', ...strided, ...dimensions.map((i) => `d${i}`), ...spreadParams]
   const whole = entries.map(([name, spread]) => {
     if (spread === 'whole') return `${name}[v]`
-    if (spread === 'row') return `${name}[v % params.${name}Period]`
+    if (spread === 'row') return `${name}[${name}At]`
     if (spread === 'scalar') return `vec4f(${name}[0].x)`
     const places = [0, 1, 2, 3].map((c) => `${name}[${name}Place(4u * v + ${c}u)]`)
     return `vec4f(${places.join(', ')})`
@@ -76,6 +76,7 @@ export function mapKernel<B extends string, P extends string = never>(
     if (spread === 'row') return `${name}[v % params.${name}Period][c]`
     return spread === 'scalar' ? `${name}[0].x` : `${name}[${name}Place(4u * v + c)]`
   })
+  const rows = entries.filter(([, spread]) => spread === 'row').map(([name]) => name)
   const parameters = names.map((name) => `${name}: f32`).join(', ')
   const vectors = names.map((name) => `${name}: vec4f`).join(', ')
   const component = (c: string): string => `value(${names.map((n) => `${n}.${c}`).join(', ')})`
@@ -112,7 +113,11 @@ ${mainWgsl(GROUP)} {
   let start = linearWorkgroup(id, count) * ${share}u;
   let full = params.size / 4u;
   let end = min(start + ${share}u, full);
-  for (var v = start + thread; v < end; v += ${GROUP}u) { ${output}[v] = values(${whole.join(', ')}); }
+  ${rows.map(firstAt).join('\n  ')}
+  for (var v = start + thread; v < end; v += ${GROUP}u) {
+    ${output}[v] = values(${whole.join(', ')});
+    ${rows.map(nextAt).join('\n    ')}
+  }
   if (thread == 0u && start <= full && full < start + ${share}u) {
     let v = full;
     for (var c = 0u; c < params.size % 4u; c++) {
@@ -135,6 +140,14 @@ function commonMultiple(a: number, b: number): number {
   return (a / divisor) * b
 }
 
+/** The place in a row that repeats, stepped along instead of divided for at every vec4. */
+const firstAt = (name: string): string =>
+  `var ${name}At = (start + thread) % params.${name}Period;
+  let ${name}Step = ${GROUP}u % params.${name}Period;`
+const nextAt = (name: string): string =>
+  `${name}At += ${name}Step;
+    ${name}At -= select(0u, params.${name}Period, ${name}At >= params.${name}Period);`
+
 /** The place of output element `i` in a strided input. */
 const place = (name: string, rank: number): string => /* wgsl */ `
 fn ${name}Place(i: u32) -> u32 {
@@ -143,7 +156,11 @@ fn ${name}Place(i: u32) -> u32 {
   ${range(rank)
     .slice(1)
     .reverse()
-    .map((d) => `at += (rest % params.d${d}) * params.${name}${d}; rest /= params.d${d};`)
+    .map((d) => {
+      // One division: CPU rasterisers have no vector instruction for it.
+      const quotient = `let q${d} = rest / params.d${d};`
+      return `${quotient} at += (rest - q${d} * params.d${d}) * params.${name}${d}; rest = q${d};`
+    })
     .join('\n  ')}
   return at + rest * params.${name}0;
 }

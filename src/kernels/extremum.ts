@@ -71,9 +71,13 @@ ${mainWgsl(GROUP)} {
   let start = o * params.n * params.inner + column;
   var best = first;
   var bestKey = key(x[start + first * params.inner]);
+  var i = start + first * params.inner;
   for (var r = first + 1u; r < end; r++) {
-    let candidate = key(x[start + r * params.inner]);
-    if (candidate > bestKey) { best = r; bestKey = candidate; }
+    i += params.inner;
+    let candidate = key(x[i]);
+    let larger = candidate > bestKey;
+    best = select(best, r, larger);
+    bestKey = select(bestKey, candidate, larger);
   }
   values[t] = x[start + best * params.inner];
   positions[t] = ${positioned ? 'earlier[start + best * params.inner]' : 'best'};

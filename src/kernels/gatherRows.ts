@@ -40,8 +40,9 @@ ${mainWgsl(GROUP)} {
   for (var i = start + thread; i < end; i += ${GROUP}u) {
     // An index past the end takes the last row: a read outside the buffer could give anything.
     // Before 'first', the difference wraps to a number far beyond 'held'.
-    let row = min(index[i / params.columns], params.rows - 1u) - params.first;
-    if (row < params.held) { out[i] = x[row * params.columns + i % params.columns]; }
+    let m = i / params.columns;
+    let row = min(index[m], params.rows - 1u) - params.first;
+    if (row < params.held) { out[i] = x[row * params.columns + i - m * params.columns]; }
   }
 }
 `,

@@ -109,9 +109,7 @@ const variants: Readonly<Record<MatmulVariant, (options: MatmulOptions) => Matmu
   subgroup4few: (options) => subgroupKernel(options, { lanes: 4, rowStrips: 1 }),
 }
 
-export const matmulKernel = kernelFamily(
-  (options: MatmulOptions): MatmulKernel => ({
-    ...variants[options.variant](options),
-    cost: ({ batch, m, n, k }) => ({ flops: 2 * batch * m * n * k }),
-  }),
-)
+export const matmulKernel = kernelFamily((options: MatmulOptions): MatmulKernel => ({
+  ...variants[options.variant](options),
+  cost: ({ batch, m, n, k }) => ({ flops: 2 * batch * m * n * k }),
+}))

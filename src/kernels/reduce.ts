@@ -73,22 +73,30 @@ export const sumColumnsKernel = kernelFamily((options: RowOptions) =>
 /** Elements that one workgroup of {@link sumChunksKernel} adds up. */
 export const SUM_CHUNK = 4096
 
-/** out [⌈size / SUM_CHUNK⌉]: sums of consecutive chunks of x [size], times `scale`. */
+/**
+ * out [⌈size / SUM_CHUNK⌉]: sums of consecutive chunks of x [size], times `scale`. Each thread adds up
+ * vec4s; what is behind the last element counts as 0.
+ */
 export const sumChunksKernel = defineKernel({
   label: 'sumChunks',
   splits: [{ along: 'size', per: { x: 1, out: 1 / SUM_CHUNK }, step: SUM_CHUNK }],
-  bindings: { x: read('f32'), out: readWrite('f32') },
+  bindings: { x: read('vec4<f32>'), out: readWrite('f32') },
   params: { size: 'u32', scale: 'f32' },
   workgroups: ({ size }) => linearWorkgroups(size, SUM_CHUNK),
   wgsl: /* wgsl */ `
 var<workgroup> partial: array<f32, ${GROUP}>;
 ${mainWgsl(GROUP)} {
   let chunk = linearWorkgroup(id, count);
-  let start = chunk * ${SUM_CHUNK}u;
-  if (start >= params.size) { return; }
-  let end = min(start + ${SUM_CHUNK}u, params.size);
-  var sum = 0.0;
-  for (var i = start + thread; i < end; i += ${GROUP}u) { sum += x[i]; }
+  let start = chunk * ${SUM_CHUNK / 4}u;
+  let full = params.size / 4u;
+  if (4u * start >= params.size) { return; }
+  let end = min(start + ${SUM_CHUNK / 4}u, full);
+  var sums = vec4f();
+  for (var i = start + thread; i < end; i += ${GROUP}u) { sums += x[i]; }
+  var sum = (sums.x + sums.y) + (sums.z + sums.w);
+  if (thread == 0u && full < start + ${SUM_CHUNK / 4}u) {
+    for (var c = 0u; c < params.size % 4u; c++) { sum += x[full][c]; }
+  }
   partial[thread] = sum;
   for (var half = ${GROUP / 2}u; half > 0u; half /= 2u) {
     workgroupBarrier();

@@ -36,7 +36,7 @@ const head = ({ base, vector }: ScatterAddOptions): string => /* wgsl */ `
 ${mainWgsl(GROUP)} {
   let i = linearWorkgroup(id, count) * ${GROUP}u + thread;
   let row = i / params.columns;
-  let column = i % params.columns;
+  let column = i - row * params.columns;
   if (row >= params.rows) { return; }
   var sum = ${base ? 'base[i]' : vector ? 'vec4f()' : '0.0'};
 `

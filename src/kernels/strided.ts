@@ -59,7 +59,11 @@ fn place(i: u32) -> u32 {
   var at = params.offset;
   ${[...inner]
     .reverse()
-    .map((d) => `at += (rest % params.d${d}) * params.s${d}; rest /= params.d${d};`)
+    .map((d) => {
+      // One division: CPU rasterisers have no vector instruction for it.
+      const quotient = `let q${d} = rest / params.d${d};`
+      return `${quotient} at += (rest - q${d} * params.d${d}) * params.s${d}; rest = q${d};`
+    })
     .join('\n  ')}
   return at + rest * params.s0;
 }

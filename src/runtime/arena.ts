@@ -1,6 +1,7 @@
 import type { DeviceBuffer } from './buffer.ts'
 import type { Command } from './command.ts'
 import { KeeplightError } from './errors.ts'
+import { failureOf, type OutOfMemoryError } from './outOfMemory.ts'
 import { Allocation } from './pool.ts'
 
 /**
@@ -183,6 +184,20 @@ export class PlanMemory {
       peakLiveBytes: peakOf(intervals, commands.length),
       largestBytes: [sorted[0] ?? 0, sorted[1] ?? 0],
     }
+  }
+
+  /** Why a buffer of the plan has no memory, if one has none. */
+  failure(): OutOfMemoryError | undefined {
+    return this.#buffers.map(failureOf).find((failure) => failure !== undefined)
+  }
+
+  /** New arenas in the place of those that got no memory; false when a constant, now lost, got none. */
+  layOutAgain(commands: readonly Command[]): boolean {
+    const constants = this.#buffers.slice(0, this.#buffers.length - (this.#stats?.arenas ?? 0))
+    if (constants.some(failureOf)) return false
+    this.#buffers.splice(constants.length).forEach((buffer) => buffer.destroy())
+    this.layOut(commands)
+    return true
   }
 
   stats(): ArenaStats {

@@ -17,6 +17,14 @@ import { KeeplightError } from './errors.ts'
 import { culprit, typedError } from './gpuErrors.ts'
 import { PipelineCache } from './pipelines.ts'
 import { assertHeld, assertPresent, forgetSources, lossError, soon } from './loss.ts'
+import {
+  failureOf,
+  noteFailure,
+  OutOfMemoryError,
+  requestBuffer,
+  runningOp,
+  type MemoryWanted,
+} from './outOfMemory.ts'
 import { BufferPool, type Allocation, type PoolStats } from './pool.ts'
 import { Passes, Profiler, type Profile, type Submission } from './profile.ts'
 import { checkShape, sizeOf, type Shape } from './shape.ts'
@@ -117,6 +125,7 @@ export class Device {
   #closed = false
   #dispatches = 0
   #submits = 0
+  #refusals = 0
 
   private constructor(gpu: GPUDevice, adapter: AdapterDescription, source?: AdapterSource) {
     this.adapter = adapter
@@ -285,11 +294,10 @@ export class Device {
     checkShape(op, shape)
     const bytes = sizeOf(shape) * bytesPerElement[dtype]
     if (bytes > this.limits.maxBufferSize) {
-      throw new KeeplightError(
-        'out-of-memory',
-        `${op}: ${dtype}[${shape.join(', ')}] needs ${bytes} bytes, a buffer of this adapter holds ` +
-          `at most ${this.limits.maxBufferSize}`,
-      )
+      const what =
+        `${dtype}[${shape.join(', ')}] needs ${bytes} bytes, a buffer of this adapter holds at most ` +
+        `${this.limits.maxBufferSize}; split it along its first dimension into several tensors`
+      throw new OutOfMemoryError(this.#wanted(bytes, op), what)
     }
     const label = `keeplight ${dtype}[${shape.join(', ')}]`
     const allocation = this.#recorder
@@ -298,22 +306,66 @@ export class Device {
     return new Tensor(this, allocation, shape, dtype)
   }
 
-  /** @internal A storage buffer; running out of memory becomes a typed error of the next sync. */
-  createBuffer(size: number, label: string): DeviceBuffer {
-    const gpu = this.#createBuffer(size, label)
+  /**
+   * @internal A storage buffer. Where the GPU tells at once that it has no memory, the pool's free
+   * buffers are given back and it is asked again; where it tells later, as WebGPU does, the next sync
+   * throws, and so does every later use of the buffer.
+   *
+   * @throws OutOfMemoryError
+   */
+  createBuffer(size: number, label: string, op = 'empty'): DeviceBuffer {
+    const gpu = this.#createBuffer(size, label, op, () => buffer)
     const buffer = new DeviceBuffer(gpu, { size, label }, (gone) => this.#buffers.delete(gone))
     this.#buffers.add(buffer)
     return buffer
   }
 
-  #createBuffer(size: number, label: string): GPUBuffer {
-    this.gpu.pushErrorScope('out-of-memory')
-    this.gpu.pushErrorScope('validation')
-    const buffer = this.gpu.createBuffer({ label, size, usage: STORAGE })
-    const what = (): string => `allocating ${size} bytes for ${label}`
-    this.#check(this.gpu.popErrorScope(), what)
-    this.#check(this.gpu.popErrorScope(), what)
-    return buffer
+  /** @param owner what turns out to have no memory when the GPU says so */
+  #createBuffer(size: number, label: string, op: string, owner: () => DeviceBuffer): GPUBuffer {
+    return requestBuffer(this.gpu, { label, size, usage: STORAGE }, this.#wanted(size, op), {
+      trim: () => this.trim(),
+      validated: (error) => this.#check(error, () => `allocating ${size} bytes for ${label}`),
+      answered: (error) => {
+        const told = error.then((refusal) => {
+          if (refusal) this.#refuse(owner(), refusal)
+        })
+        this.#follow(told)
+      },
+    })
+  }
+
+  #wanted(bytes: number, op: string): MemoryWanted {
+    const { bytes: all, usedBytes } = this.#pool.stats()
+    return { bytes, op: runningOp() ?? op, usedBytes, freeBytes: all - usedBytes }
+  }
+
+  /** The GPU has no memory for this buffer; what waits for reuse goes back, for the next attempt. */
+  #refuse(buffer: DeviceBuffer, error: OutOfMemoryError): void {
+    noteFailure(buffer, error)
+    this.#refusals++
+    this.#pool.discard(buffer)
+    // Errors of commands that used it say less than this one.
+    if (!(this.#error instanceof OutOfMemoryError)) this.#error = error
+    if (!this.#closed && !this.loss) this.trim()
+  }
+
+  /** @internal Waits until the GPU has answered every allocation so far. */
+  async allocated(): Promise<void> {
+    await Promise.all(this.#checks)
+  }
+
+  /** @internal Takes back an error that the caller deals with, so that no sync throws it. */
+  forgive(error: KeeplightError): void {
+    if (this.#error === error) this.#error = undefined
+  }
+
+  /** @internal Throws why one of these has no memory. */
+  assertAllocated(allocations: Iterable<Allocation>): void {
+    if (this.#refusals === 0) return
+    for (const { buffer } of allocations) {
+      const failure = failureOf(buffer)
+      if (failure) throw failure
+    }
   }
 
   /** Writes host values into a tensor, after everything enqueued so far. */
@@ -336,6 +388,7 @@ export class Device {
           `got ${data.length} of ${dtypeOf(data)}`,
       )
     }
+    this.assertAllocated([tensor.allocation])
     if (this.#batch.length > 0) this.flush()
     this.#write(tensor.allocation, tensor.offset, data)
     const { allocation } = tensor
@@ -371,6 +424,15 @@ export class Device {
     if (missing) {
       throw new KeeplightError('validation', `${kernel.label}: this adapter lacks ${missing}`)
     }
+    for (const [name, tensor] of Object.entries<Tensor>(tensors)) {
+      if (tensor.device !== this) {
+        throw new KeeplightError(
+          'validation',
+          `${kernel.label}: ${name} ${tensor.toString()} belongs to another device; ` +
+            'read it there and make a tensor of its values here',
+        )
+      }
+    }
     for (const command of makeCommands(generic, tensors, params, this)) {
       if (!this.#recorder) assertPresent(command)
       forgetSources(command)
@@ -380,6 +442,7 @@ export class Device {
   }
 
   #encode(command: Command): void {
+    this.assertAllocated(command.ranges.map(({ allocation }) => allocation))
     const cost = this.budget.costOf(command)
     const full = this.#batch.length >= DISPATCHES_PER_SUBMIT
     if (full || !this.budget.fits(this.#batchMs, cost)) this.flush()
@@ -468,12 +531,16 @@ export class Device {
   }
 
   #check(error: Promise<GPUError | null>, what: (message: string) => string): void {
-    const check = error.then(
-      (found) => {
+    this.#follow(
+      error.then((found) => {
         if (found) this.#error ??= typedError(found, undefined, what(found.message))
-      },
-      () => {}, // the device is lost, which is reported by itself
+      }),
     )
+  }
+
+  /** Keeps a check until it is done; it fails only when the device is lost, which is told by itself. */
+  #follow(work: Promise<void>): void {
+    const check = work.catch(() => {})
     this.#checks.add(check)
     void check.then(() => this.#checks.delete(check))
   }
@@ -487,6 +554,7 @@ export class Device {
       )
     }
     this.assertUsable('read')
+    this.assertAllocated([tensor.allocation])
     assertHeld(tensor.allocation, tensor.offset, tensor.byteLength, `read: ${tensor.toString()}`)
     this.flush()
     const size = Math.ceil(tensor.byteLength / 4) * 4
@@ -537,7 +605,11 @@ export class Device {
   async sync(): Promise<void> {
     this.assertUsable('sync')
     this.flush()
-    await this.#orLost(this.gpu.queue.onSubmittedWorkDone())
+    const { gpu } = this
+    await this.#orLost(gpu.queue.onSubmittedWorkDone())
+    // Work counts as done on a lost device too, before the loss is told; a map fails there.
+    const probe = gpu.createBuffer({ label: 'keeplight sync', size: 4, usage: STAGING })
+    await this.#orLost(probe.mapAsync(1)).finally(() => probe.destroy())
     await this.#settle()
   }
 
@@ -549,6 +621,11 @@ export class Device {
   async #settle(): Promise<void> {
     await Promise.all(this.#checks)
     this.assertUsable('sync')
+    if (this.#error instanceof OutOfMemoryError) {
+      // Commands that used the buffer fail as well; that is no news when it arrives.
+      await this.gpu.queue.onSubmittedWorkDone().catch(() => {})
+      await Promise.all(this.#checks)
+    }
     const error = this.#error
     this.#error = undefined
     if (error) throw error
@@ -593,7 +670,8 @@ export class Device {
     this.#connection = this.#connect(gpu)
     this.#generation++
     for (const buffer of this.#buffers) {
-      buffer.replace(this.#createBuffer(buffer.size, buffer.label))
+      const { size, label } = buffer
+      buffer.replace(this.#createBuffer(size, label, 'recoverDevice', () => buffer))
     }
     this.#constants.forEach((allocation) => this.restore(allocation))
     await this.sync()

@@ -155,7 +155,7 @@ export class Plan<I extends Readonly<Record<string, Tensor>>, O> {
    * Like {@link Plan.runMany}, but never more than a few submits ahead of the GPU: costs are measured
    * while it runs, and nothing piles up. Resolves when the last replay is enqueued.
    *
-   * @throws KeeplightError `device-lost` when the device is lost meanwhile
+   * @throws KeeplightError `device-lost` when a loss of the device is told meanwhile
    */
   async replay(count: number): Promise<void> {
     this.#assertRunnable(count)
@@ -224,7 +224,7 @@ export async function record<I extends Readonly<Record<string, Tensor>>, O>(
 ): Promise<Plan<I, O>> {
   const commands: Command[] = []
   const memory = new PlanMemory({
-    create: (bytes, label) => device.createBuffer(bytes, label),
+    create: (bytes, label) => device.createBuffer(bytes, label, 'record'),
     limit: device.limits.maxBufferSize,
     alignment: device.offsetAlignment,
   })
@@ -247,12 +247,29 @@ export async function record<I extends Readonly<Record<string, Tensor>>, O>(
     tensorsIn(outputs).forEach((tensor) => keep(tensor))
     memory.layOut(commands)
     await device.prepare(new Set(commands.map(({ kernel }) => kernel)))
+    await allocate(device, memory, commands)
+    device.assertAllocated(held.keys())
   } catch (error) {
     held.forEach((tensor) => tensor.dispose())
     memory.destroy()
     throw error
   }
   return new Plan(device, inputs, outputs, commands, [...held.values()], memory)
+}
+
+/** Waits for a plan's memory; where there was none, asks once more, as the pool is trimmed by then. */
+async function allocate(
+  device: Device,
+  memory: PlanMemory,
+  commands: readonly Command[],
+): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    await device.allocated()
+    const failure = memory.failure()
+    if (!failure) return
+    device.forgive(failure)
+    if (attempt === 2 || !memory.layOutAgain(commands)) throw failure
+  }
 }
 
 const MIB = 2 ** 20

@@ -140,6 +140,17 @@ export class BufferPool {
     return this.#owned.has(buffer)
   }
 
+  /** Lets go of a buffer that got no memory, whether a tensor holds it or not. */
+  discard(buffer: DeviceBuffer): void {
+    if (!this.#owned.delete(buffer)) return
+    this.#bytes -= buffer.size
+    for (const waiting of this.#free.values()) {
+      const at = waiting.indexOf(buffer)
+      if (at >= 0) waiting.splice(at, 1)
+    }
+    buffer.destroy()
+  }
+
   /** Destroys the buffers that wait for reuse. */
   trim(): void {
     for (const waiting of this.#free.values()) {

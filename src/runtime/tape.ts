@@ -1,5 +1,6 @@
 import { addKernel, fillKernel, scaleKernel } from '../kernels/elementwise.ts'
 import { KeeplightError } from './errors.ts'
+import { inOp } from './outOfMemory.ts'
 import { expect, sameShape } from './shape.ts'
 import { hold, tensorsIn, type Tensor } from './tensor.ts'
 
@@ -106,7 +107,7 @@ export function apply<I extends Inputs, A, S>(
   attributes: A,
 ): Tensor<'f32'> {
   for (const tensor of Object.values(inputs)) tensor?.assertAlive(op.name)
-  const { out, saved } = op.forward(inputs, attributes)
+  const { out, saved } = inOp(op.name, () => op.forward(inputs, attributes))
   const present = Object.values(inputs).filter((tensor) => tensor !== undefined)
   const taped = needsGradient(...present)
   const held = new Map<Tensor, Tensor>()
@@ -228,7 +229,8 @@ export function backward(loss: Tensor<'f32'>, leaves: readonly Tensor<'f32'>[]):
     }
     const gradient = gradients.get(node)
     if (!gradient && node !== loss.node) continue
-    for (const [input, flow] of node.run(gradient, output)) {
+    const flows = inOp(`gradient of ${node.name}`, () => node.run(gradient, output))
+    for (const [input, flow] of flows) {
       expect(sameShape(flow.shape, input.tensor.shape), node.name, () => {
         return `gradient ${flow.toString()} does not fit input ${input.tensor.toString()}`
       })

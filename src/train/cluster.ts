@@ -112,7 +112,7 @@ interface Snapshot {
  * trained so that two views of an image agree, surely and with all clusters in use. No labels.
  *
  * When the device is lost it is recovered (`recoverDevice`), and the run goes on from its last
- * snapshot to the same bits; after three losses the error is thrown.
+ * snapshot to the same bits; at a restart's fourth loss the error is thrown.
  *
  * @throws KeeplightError `usage` for impossible settings, `aborted` when the signal says so
  */

@@ -1,7 +1,9 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { scaleKernel } from '../../src/kernels/elementwise.ts'
 import { linear } from '../../src/runtime/ops/matmul.ts'
+import { topK } from '../../src/runtime/ops/topK.ts'
 import { scope } from '../../src/runtime/tensor.ts'
+import { hashBits } from '../support/compare.ts'
 import { useDevice } from '../support/device.ts'
 
 /** Small whole numbers, of which f32 sums are exact. */
@@ -47,5 +49,13 @@ describe('tensors of real size', () => {
     }
     expect(wrong).toBe(0)
     out.dispose()
+  })
+
+  // A software adapter that starts threads slowly takes half a minute for each of these.
+  it.each([65_535, 65_536, 65_537])('take %i rows, a workgroup each', async (rows) => {
+    const data = wholeNumbers(rows)
+    const { values } = scope(() => topK(device().tensor(data, [rows, 1]), 1))
+    expect(hashBits(await values.read())).toBe(hashBits(data))
+    values.dispose()
   })
 })

@@ -157,9 +157,12 @@ describe('recoverDevice', () => {
       const plan = await record(device, { x }, ({ x }) => scale(x, 2))
       const start = performance.now()
       plan.runMany(20)
-      const work = [plan.outputs.read(), device.sync(), plan.replay(1000), x.read()].map(
-        rejectionOf,
-      )
+      const work = [
+        plan.outputs.read(),
+        device.sync(),
+        plan.replay(1000).then(() => device.sync()),
+        x.read(),
+      ].map(rejectionOf)
       device.gpu.destroy()
       for (const error of await Promise.all(work)) {
         expect(error.code).toBe('device-lost')

@@ -271,14 +271,3 @@ describe('splitDispatch', () => {
     expect(splitDispatch(kernel, { x, out: x }, params, limits)).toBeUndefined()
   })
 })
-
-describe('workgroups around the limit of a dimension', () => {
-  const device = useDevice()
-
-  it.each([65_535, 65_536, 65_537])('%i rows, a workgroup each', async (rows) => {
-    const data = randomArray(rows, 7)
-    const { values } = scope(() => topK(device().tensor(data, [rows, 1]), 1))
-    expect(hashBits(await values.read())).toBe(hashBits(data))
-    values.dispose()
-  })
-})

@@ -9,7 +9,9 @@ export function relativeError(actual: ArrayLike<number>, expected: ArrayLike<num
   let scale = 0
   for (let i = 0; i < expected.length; i++) {
     const difference = Math.abs(actual[i]! - expected[i]!)
-    if (!(difference <= worst)) worst = difference
+    // At once, or a later and finite difference would hide it.
+    if (Number.isNaN(difference)) return NaN
+    worst = Math.max(worst, difference)
     scale = Math.max(scale, Math.abs(expected[i]!))
   }
   return worst / (scale || 1)

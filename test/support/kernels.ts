@@ -3,7 +3,7 @@ import type { Kernel, KernelVariant } from '../../src/kernels/kernel.ts'
 import type { Device } from '../../src/runtime/device.ts'
 import { sizeOf, type Shape } from '../../src/runtime/shape.ts'
 import { Tensor } from '../../src/runtime/tensor.ts'
-import type { TensorArray } from '../../src/runtime/dtype.ts'
+import { dtypeOf, type TensorArray } from '../../src/runtime/dtype.ts'
 
 export interface Operand {
   readonly data: TensorArray
@@ -26,9 +26,7 @@ export async function runKernel<B extends string, P extends string>(
   params: Readonly<Record<P, number>>,
 ): Promise<Record<string, Float32Array>> {
   const tensors: Record<string, Tensor> = {}
-  for (const [name, { data, shape }] of Object.entries(inputs)) {
-    tensors[name] = device.tensor(data, shape)
-  }
+  for (const [name, operand] of Object.entries(inputs)) tensors[name] = framed(device, operand)
   const frames = new Map<string, Tensor>()
   for (const [name, shape] of Object.entries(outputs)) {
     const size = sizeOf(shape)
@@ -50,6 +48,17 @@ export async function runKernel<B extends string, P extends string>(
   }
   Object.values(tensors).forEach((tensor) => tensor.dispose())
   return results
+}
+
+/** An input between NaN, so that a kernel which reads past its ends gives wrong results. */
+function framed(device: Device, { data, shape }: Operand): Tensor {
+  const words = new Uint32Array(Math.ceil(data.byteLength / 4) + 2 * SENTINELS).fill(0x7fc00000)
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+  new Uint8Array(words.buffer).set(bytes, SENTINELS * 4)
+  const outer = device.tensor(words, [words.length])
+  const inner = new Tensor(device, outer.allocation, shape, dtypeOf(data), SENTINELS * 4)
+  outer.dispose()
+  return inner
 }
 
 /** The variants of a kernel family that the device can run. */

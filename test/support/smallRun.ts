@@ -1,5 +1,6 @@
 import { cluster, drawScene, embedImages, sceneKinds } from '../../src/index.ts'
 import type { Device, TraceRow, VisionModel } from '../../src/index.ts'
+import { sha256 } from './sha256.ts'
 
 /**
  * One whole run in small: drawn pictures, their views, features by the encoder, and SCP with noise,
@@ -53,15 +54,4 @@ export async function smallRun(device: Device, model: VisionModel): Promise<Smal
 function rowValues(row: TraceRow): number[] {
   const { step, total, crossEntropy, confidence, negativeEntropy, learningRate } = row
   return [step, total, crossEntropy, confidence, negativeEntropy, learningRate]
-}
-
-async function sha256(parts: readonly ArrayBufferView[]): Promise<string> {
-  const bytes = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0))
-  let offset = 0
-  for (const { buffer, byteOffset, byteLength } of parts) {
-    bytes.set(new Uint8Array(buffer, byteOffset, byteLength), offset)
-    offset += byteLength
-  }
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))
-  return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }

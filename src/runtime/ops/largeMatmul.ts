@@ -149,7 +149,7 @@ function eachPart(
   { out, a, b }: Product,
   total: number,
   bytes: readonly number[],
-  body: (first: number, count: number) => Tensor | void,
+  body: (first: number, count: number) => unknown,
 ): void {
   const { maxBindingBytes, offsetAlignment } = out.device
   // A single unit may be too large too, and is then cut along another dimension.

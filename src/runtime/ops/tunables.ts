@@ -76,22 +76,13 @@ export const matmulTunable: TunableFamily<MatmulProblem> = {
     const sizes = { m: 64, n: 64, k: 64, batch: 1 }
     const storage = { a: 'f32', b: 'f32', out: 'f32' } as const
     const plain = { bias: false, activation: 'none', layerScale: false, residual: false } as const
-    const partial = false
+    const access = { nativeF16: false, quadsA: true, quadsB: true, partial: false }
     return ['NN', 'NT', 'TN'].flatMap((text) => {
       const layout = { transposeA: text[0] === 'T', transposeB: text[1] === 'T' }
       const names = matmulChoice.candidates({ ...sizes, ...layout, ...storage }, device)
       const variants = new Set(names.map((name) => planOf(name).variant))
       return Array.from(variants, (variant) =>
-        matmulKernel({
-          ...layout,
-          ...storage,
-          ...plain,
-          nativeF16: false,
-          partial,
-          quadsA: true,
-          quadsB: true,
-          variant,
-        }),
+        matmulKernel({ ...layout, ...storage, ...plain, ...access, variant }),
       )
     })
   },

@@ -70,8 +70,10 @@ const PAIRS: readonly (readonly [Shape, Shape])[] = [
 describe('binary ops', () => {
   const device = useDevice()
 
-  it.each(names)('%s equals f64 loops for every spread', async (name) => {
-    for (const [a, b] of PAIRS) {
+  it.each(names)('%s equals f64 loops', async (name) => {
+    // The spreads are the same code for every function, so only one that isn't symmetric takes all.
+    const pairs = name === 'subtract' ? PAIRS : [PAIRS[0]!, PAIRS[1]!, PAIRS[8]!]
+    for (const [a, b] of pairs) {
       const [x, y] = [values(a, 1), values(b, 2)]
       const tensors = [device().tensor(x.data, a), device().tensor(y.data, b)] as const
       const out = ops[name](...tensors)

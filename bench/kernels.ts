@@ -104,7 +104,7 @@ async function main(): Promise<number> {
         whole: wholeResults,
       }
       const path = options.json === '' ? resultsPath(device) : options.json
-      await writeWhole(path, JSON.stringify(results, undefined, 2))
+      await writeWhole(path, `${JSON.stringify(results, undefined, 2)}\n`)
       console.log(`\nwritten to ${path}`)
     }
     return 0

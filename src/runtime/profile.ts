@@ -100,9 +100,10 @@ interface Chunk {
  */
 export class Profiler {
   readonly #device: Device
+  #gpu: GPUDevice
   readonly #infos = new WeakMap<Command, DispatchInfo>()
   readonly #records: { info: DispatchInfo; begin: bigint; end: bigint }[] = []
-  readonly #free: Chunk[] = []
+  #free: Chunk[] = []
   readonly #all: Chunk[] = []
   readonly #reading: Promise<void>[] = []
   #failure: unknown
@@ -119,10 +120,12 @@ export class Profiler {
       )
     }
     this.#device = device
+    this.#gpu = device.gpu
   }
 
   /** Where the pass of this command writes its two timestamps. */
   time(command: Command, encoder: GPUCommandEncoder): GPUComputePassTimestampWrites {
+    if (this.#gpu !== this.#device.gpu) this.#lose()
     if (this.#open?.commands.length === CHUNK) this.resolve(encoder)
     this.#open ??= { chunk: this.#free.pop() ?? this.#makeChunk(), commands: [] }
     const { chunk, commands } = this.#open
@@ -133,6 +136,15 @@ export class Profiler {
       beginningOfPassWriteIndex: first,
       endOfPassWriteIndex: first + 1,
     }
+  }
+
+  /** The device was lost and came back, so queries of before are of no use to it. */
+  #lose(): void {
+    this.#gpu = this.#device.gpu
+    this.#failure ??= 'the device was lost meanwhile'
+    this.#free = []
+    this.#toRead = []
+    this.#open = undefined
   }
 
   /** Ends the open chunk; no pass may be open. */
@@ -148,6 +160,7 @@ export class Profiler {
 
   /** Starts reading the chunks that were resolved, after their encoder was submitted. */
   collect(): void {
+    const gpu = this.#gpu
     for (const { chunk, commands } of this.#toRead) {
       const size = 2 * commands.length * STAMP_BYTES
       const records = commands.map((command) => ({ info: this.#info(command), begin: 0n, end: 0n }))
@@ -160,7 +173,7 @@ export class Profiler {
             record.end = stamps[2 * i + 1]!
           })
           chunk.staging.unmap()
-          this.#free.push(chunk)
+          if (gpu === this.#gpu) this.#free.push(chunk)
         },
         (error: unknown) => (this.#failure ??= error),
       )
@@ -173,8 +186,8 @@ export class Profiler {
     await Promise.all(this.#reading)
     if (this.#failure !== undefined) {
       throw new KeeplightError(
-        'internal',
-        `profile: timestamps could not be read: ${String(this.#failure)}`,
+        'device-lost',
+        `profile: timestamps could not be read: ${String(this.#failure)}; take the profile again`,
       )
     }
     const stamps = this.#records.flatMap(({ begin, end }) => [begin, end])

@@ -155,6 +155,9 @@ describe('the memory of a recorded ViT', () => {
       expect(stats.arenaBytes).toBeGreaterThanOrEqual(stats.peakLiveBytes)
       const [first, second] = stats.largestBytes
       expect(stats.arenaBytes).toBeLessThanOrEqual(1.2 * (first + second))
+      // What a first run costs is a guess, for which it may be split.
+      plan.run()
+      await device().sync()
       const before = device().stats().submits
       plan.run()
       await device().sync()

@@ -49,8 +49,12 @@ const dawnEnvironment = (adapter: 'lavapipe' | 'swiftshader') => ({
   KEEPLIGHT_ADAPTER: '',
 })
 
-/** Dawn crashes in worker threads, and one software adapter already uses every core. */
-const onDawn = { pool: 'forks', maxWorkers: 1, fileParallelism: false } as const
+/** Dawn crashes in worker threads. */
+const onDawn = { pool: 'forks' } as const
+/** Compiling takes one core and most of the time, so two files at once take little more than half. */
+const side = { ...onDawn, maxWorkers: 2 } as const
+/** Tests that measure time, or run whole programs, have the machine for themselves. */
+const alone = { ...onDawn, maxWorkers: 1, fileParallelism: false } as const
 
 const vite = {
   server: { fs: { allow: [root, shared, golden] } },
@@ -67,7 +71,7 @@ export default defineConfig({
         ...vite,
         test: {
           ...timeouts,
-          ...onDawn,
+          ...alone,
           name: 'node',
           include: NODE_TESTS,
           env: dawnEnvironment('lavapipe'),
@@ -79,7 +83,7 @@ export default defineConfig({
         ...vite,
         test: {
           ...timeouts,
-          ...onDawn,
+          ...side,
           name: 'lavapipe',
           include: SHARED_TESTS,
           exclude: NODE_TESTS,
@@ -92,7 +96,7 @@ export default defineConfig({
         ...vite,
         test: {
           ...timeouts,
-          ...onDawn,
+          ...side,
           name: 'swiftshader',
           include: GPU_TESTS,
           exclude: NODE_TESTS,

@@ -5,7 +5,8 @@
  * with Dawn as the GPU and files as the source of weights.
  */
 export { createDevice, Device } from './runtime/device.ts'
-export type { AdapterDescription, DeviceOptions, DeviceStats } from './runtime/device.ts'
+export type { AdapterDescription } from './runtime/adapter.ts'
+export type { DeviceOptions, DeviceStats } from './runtime/device.ts'
 export { recoverDevice, withRecovery, type RecoverOptions } from './runtime/recovery.ts'
 export type { SubmitStats } from './runtime/budget.ts'
 export { KeeplightError, type ErrorCode } from './runtime/errors.ts'

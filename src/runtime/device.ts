@@ -1,4 +1,12 @@
 import type { Kernel, KernelFeature, KernelVariant } from '../kernels/kernel.ts'
+import {
+  describeAdapter,
+  limitsOf,
+  requestGpu,
+  type AdapterDescription,
+  type AdapterSource,
+  type Limits,
+} from './adapter.ts'
 import type { PlanMemory } from './arena.ts'
 import { DeviceBuffer } from './buffer.ts'
 import { HARDWARE_BUDGET_MS, SOFTWARE_BUDGET_MS, SubmitBudget, type SubmitStats } from './budget.ts'
@@ -8,6 +16,7 @@ import {
   arrayOf,
   bytesPerElement,
   dtypeOf,
+  wholeWords,
   type ArrayOf,
   type Dtype,
   type DtypeOf,
@@ -29,16 +38,6 @@ import { BufferPool, type Allocation, type PoolStats } from './pool.ts'
 import { Passes, Profiler, type Profile, type Submission } from './profile.ts'
 import { checkShape, sizeOf, type Shape } from './shape.ts'
 import { Tensor } from './tensor.ts'
-
-export interface AdapterDescription {
-  readonly vendor: string
-  readonly architecture: string
-  readonly description: string
-  /** A CPU rasteriser (lavapipe, SwiftShader), where loads are dear and broadcasts cheap. */
-  readonly software: boolean
-  /** Lanes of a subgroup when the adapter fixes their number, else 0. */
-  readonly subgroupSize: number
-}
 
 export interface DeviceStats extends PoolStats, SubmitStats {
   readonly dispatches: number
@@ -63,22 +62,6 @@ export interface Recorder {
   push(command: Command, tensors: readonly Tensor[]): void
 }
 
-const FEATURES = [
-  'shader-f16',
-  'subgroups',
-  'timestamp-query',
-  'chromium-experimental-subgroup-matrix',
-] as const
-
-const LIMITS = [
-  'maxBufferSize',
-  'maxStorageBufferBindingSize',
-  'maxComputeWorkgroupStorageSize',
-  'maxComputeInvocationsPerWorkgroup',
-  'maxComputeWorkgroupSizeX',
-  'maxStorageBuffersPerShaderStage',
-] as const
-
 /** Dispatches that eager code collects before it submits them by itself. */
 const DISPATCHES_PER_SUBMIT = 128
 const UNIFORM_STRIDE = 256
@@ -94,7 +77,7 @@ const UNIFORM = 0x40 | 0x8 // UNIFORM | COPY_DST
 export class Device {
   readonly adapter: AdapterDescription
   readonly features: readonly string[]
-  readonly limits: Readonly<Record<(typeof LIMITS)[number], number>>
+  readonly limits: Limits
   readonly offsetAlignment: number
   /**
    * Bytes that one binding takes; a dispatch over larger tensors is cut into several. A test lowers it
@@ -132,10 +115,7 @@ export class Device {
     this.requestAdapter = source
     this.budget = new SubmitBudget(adapter.software ? SOFTWARE_BUDGET_MS : HARDWARE_BUDGET_MS)
     this.features = [...gpu.features].sort()
-    this.limits = Object.fromEntries(LIMITS.map((name) => [name, gpu.limits[name]])) as Record<
-      (typeof LIMITS)[number],
-      number
-    >
+    this.limits = limitsOf(gpu)
     this.maxBindingBytes = gpu.limits.maxStorageBufferBindingSize
     this.offsetAlignment = gpu.limits.minStorageBufferOffsetAlignment
     this.#pool = new BufferPool(
@@ -198,26 +178,8 @@ export class Device {
    * @throws KeeplightError `device` when the adapter gives none, `device-lost` when it is lost at birth
    */
   static async fromAdapter(adapter: GPUAdapter, source?: AdapterSource): Promise<Device> {
-    const gpu = await Device.requestGpu(adapter)
+    const gpu = await requestGpu(adapter)
     return new Device(gpu, describeAdapter(adapter.info), source)
-  }
-
-  /** @internal */
-  static async requestGpu(adapter: GPUAdapter): Promise<GPUDevice> {
-    const requiredFeatures = FEATURES.filter((name) =>
-      adapter.features.has(name as GPUFeatureName),
-    ) as GPUFeatureName[]
-    const requiredLimits = Object.fromEntries(LIMITS.map((name) => [name, adapter.limits[name]]))
-    const gpu = await adapter
-      .requestDevice({ label: 'keeplight', requiredFeatures, requiredLimits })
-      .catch((cause: unknown) => {
-        const reason = cause instanceof Error ? cause.message : String(cause)
-        throw new KeeplightError('device', `the adapter gave no device: ${reason}`, { cause })
-      })
-    // WebGPU may hand out a device that is lost already.
-    const lost = await soon(gpu.lost, 0)
-    if (lost) throw lossError(lost)
-    return gpu
   }
 
   /** The variant of kernel families that suits this adapter. */
@@ -712,9 +674,6 @@ export class Device {
   }
 }
 
-/** Where adapters come from; each gives a device once. */
-export type AdapterSource = () => Promise<GPUAdapter | null>
-
 export interface DeviceOptions {
   /** Where adapters come from: `navigator.gpu` by default in a page, Dawn in Node. */
   readonly gpu?: GPU
@@ -744,24 +703,4 @@ export async function createDevice(options: DeviceOptions = {}): Promise<Device>
     )
   }
   return Device.fromAdapter(adapter, request)
-}
-
-/** @internal */
-export function describeAdapter(info: GPUAdapterInfo): AdapterDescription {
-  const { vendor, architecture, description, subgroupMinSize, subgroupMaxSize } = info
-  return {
-    vendor,
-    architecture,
-    description,
-    software: /llvmpipe|lavapipe|swiftshader/i.test(`${architecture} ${description}`),
-    subgroupSize: subgroupMinSize === subgroupMaxSize ? (subgroupMinSize ?? 0) : 0,
-  }
-}
-
-/** The bytes of `data`, filled up to the four that a write is rounded to. */
-function wholeWords(data: TensorArray): ArrayBufferView<ArrayBuffer> {
-  if (data.byteLength % 4 === 0) return data as TensorArray & ArrayBufferView<ArrayBuffer>
-  const padded = new Uint8Array(Math.ceil(data.byteLength / 4) * 4)
-  padded.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
-  return padded
 }

@@ -57,3 +57,11 @@ export type DtypeOf<A extends TensorArray> = A extends Float32Array
       : A extends Uint16Array
         ? 'f16'
         : 'i8'
+
+/** The bytes of `data`, filled up to the four that a write is rounded to. */
+export function wholeWords(data: TensorArray): ArrayBufferView<ArrayBuffer> {
+  if (data.byteLength % 4 === 0) return data as TensorArray & ArrayBufferView<ArrayBuffer>
+  const padded = new Uint8Array(Math.ceil(data.byteLength / 4) * 4)
+  padded.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength))
+  return padded
+}

@@ -1,6 +1,7 @@
 import { unpackParams, type Workgroups } from '../kernels/kernel.ts'
 import type { BufferRange, Command } from './command.ts'
-import type { AdapterDescription, Device } from './device.ts'
+import type { AdapterDescription } from './adapter.ts'
+import type { Device } from './device.ts'
 import { bytesPerElement } from './dtype.ts'
 import { KeeplightError } from './errors.ts'
 import { sizeOf } from './shape.ts'

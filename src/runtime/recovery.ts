@@ -1,4 +1,5 @@
-import { describeAdapter, Device } from './device.ts'
+import { describeAdapter, requestGpu } from './adapter.ts'
+import type { Device } from './device.ts'
 import { KeeplightError } from './errors.ts'
 import { soon } from './loss.ts'
 
@@ -95,7 +96,7 @@ async function recover(device: Device, { patient = true, signal }: RecoverOption
     )
   }
   assertSameKind(device, adapter, loss)
-  const gpu = await Device.requestGpu(adapter)
+  const gpu = await requestGpu(adapter)
   if (device.loss?.code === 'disposed') {
     gpu.destroy()
     throw device.loss

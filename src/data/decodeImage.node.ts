@@ -1,23 +1,9 @@
 import sharp, { type Sharp } from 'sharp'
 import type { Pixels } from '../model/preprocess.ts'
+import { blockLoaders } from './loaders.node.ts'
 
-/**
- * Decoding of untrusted image files by sharp (libvips).
- *
- * Every loader is blocked but those of the six formats that Keeplight promises, whatever a file's
- * name says: content decides. So SVG, PDF, PPM, FITS, ImageMagick's formats and the like never run.
- */
-sharp.block({ operation: ['VipsForeignLoad'] })
-sharp.unblock({
-  operation: [
-    'VipsForeignLoadJpeg',
-    'VipsForeignLoadPng',
-    'VipsForeignLoadWebp',
-    'VipsForeignLoadHeif', // AVIF; the prebuilt libheif has no HEVC decoder, so HEIC is refused
-    'VipsForeignLoadNsgif',
-    'VipsForeignLoadTiff',
-  ],
-})
+/** Decoding of untrusted image files by sharp (libvips), of six formats alone. */
+blockLoaders()
 // A decoding thread works on one image at a time; libvips must not keep old ones or add threads.
 sharp.cache(false)
 sharp.concurrency(1)

@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import { KeeplightError } from '../runtime/errors.ts'
 import type { WorkerConfig, WorkerJob, WorkerReply } from './decodeMessages.node.ts'
+import { blockLoaders } from './loaders.node.ts'
 
 /** What became of one file: the worker's result, or why there is none. */
 export type PoolOutcome<T> = { readonly result: T } | { readonly error: string }
@@ -40,6 +41,7 @@ export class DecodePool {
 
   constructor(options: PoolOptions) {
     this.options = options
+    blockLoaders()
     for (let i = 0; i < options.workers; i++) this.spawn()
   }
 

@@ -22,8 +22,6 @@ export function addModelsCommand(program: Command, context: (output: Output) => 
     .description(
       'Lists the models that have a name: size, licence, and whether the Hugging Face cache has them.',
     )
-    // Else `models download --json` would take the option for its own.
-    .enablePositionalOptions()
   addOutputOptions(models)
   models
     .addHelpText(
@@ -47,8 +45,9 @@ Examples:
       'Downloads models to the Hugging Face cache. Stopped at any moment, it goes on where it was.',
     )
     .argument('<names...>', 'names of models')
-  addOutputOptions(download).action((names: string[], options: Output) =>
-    downloadAll(names.map(manifestOf), context(options)),
+  // `models` takes what it knows wherever it stands, so its subcommands ask for it there.
+  addOutputOptions(download).action((names: string[], _: Output, command: Command) =>
+    downloadAll(names.map(manifestOf), context(command.optsWithGlobals())),
   )
 
   const verify = models
@@ -56,8 +55,11 @@ Examples:
     .summary('compare the SHA-256 of what is cached')
     .description('Reads every cached model and compares its SHA-256 with what it should be.')
     .argument('[names...]', 'names of models; all by default')
-  addOutputOptions(verify).action((names: string[], options: Output) =>
-    verifyAll(names.length > 0 ? names.map(manifestOf) : manifests, context(options)),
+  addOutputOptions(verify).action((names: string[], _: Output, command: Command) =>
+    verifyAll(
+      names.length > 0 ? names.map(manifestOf) : manifests,
+      context(command.optsWithGlobals()),
+    ),
   )
 }
 
@@ -73,7 +75,7 @@ function addOutputOptions(command: Command): Command {
 
 function manifestOf(name: string): ModelManifest {
   const manifest = findManifest(name)
-  if (!manifest) throw unknownModel(name, 'a name of this list')
+  if (!manifest) throw unknownModel(name)
   return manifest
 }
 

@@ -49,6 +49,8 @@ export interface DownloadOptions {
   readonly link?: Link
 }
 
+/** Times in a row that the hub may not answer; without a network one should not wait long. */
+const CONTACTS = 3
 /** Times in a row that a connection may bring nothing. */
 const ATTEMPTS = 5
 
@@ -165,7 +167,7 @@ class Download {
     const { file, place, client, options } = this
     const { cache, endpoint } = client.hub
     const url = hubAddress(place, endpoint)
-    const facts = await withRetries(client, ATTEMPTS, () => requestFacts(url, client))
+    const facts = await withRetries(client, CONTACTS, () => requestFacts(url, client))
     const commit = facts.commit ?? (/^[0-9a-f]{40}$/.test(place.revision) ? place.revision : null)
     if (!commit) {
       throw this.#wrong('the server names no commit (X-Repo-Commit); is HF_ENDPOINT a hub?')
@@ -222,12 +224,14 @@ class Download {
       await requireSpace(path, size - part.length)
       report(part.length)
       let resumed = part.length > 0
+      // Only bytes further than any before are a gain, or a server that sends too few were asked forever.
+      let furthest = part.length
       for (;;) {
         await withRetries(client, ATTEMPTS, async (passed) => {
           while (part.length < size) {
-            const before = part.length
             await this.#receive(url, part, size, report).finally(() => {
-              if (part.length > before) passed()
+              if (part.length > furthest) passed()
+              furthest = Math.max(furthest, part.length)
             })
           }
         })

@@ -9,7 +9,6 @@ import {
   rename,
   rm,
   stat,
-  type symlink,
   writeFile,
 } from 'node:fs/promises'
 import { basename, dirname, join, relative } from 'node:path'
@@ -162,7 +161,8 @@ export async function findInCache(
   return { path: undefined, damaged }
 }
 
-export type Link = typeof symlink
+/** Makes a symbolic link at `path`, as `symlink` of `node:fs/promises` does. */
+export type Link = (target: string, path: string, type: 'file') => Promise<void>
 
 /**
  * Shows a blob under its name in a snapshot, and the commit under its revision.

@@ -236,9 +236,9 @@ class Watch {
       const seconds = this.#timeout / 1000
       return new TransientError(`${shown(url)}: the server was silent for ${seconds} s`)
     }
-    const { code } = ((cause as Error)?.cause ?? cause) as NodeJS.ErrnoException
+    const { code, message } = ((cause as Error)?.cause ?? cause) as NodeJS.ErrnoException
     return new TransientError(
-      `${url.origin} can't be reached, or cut the connection (${code ?? 'network'})`,
+      `${url.origin} can't be reached, or cut the connection (${code ?? message})`,
     )
   }
 }

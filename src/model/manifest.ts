@@ -35,14 +35,14 @@ const namesOf = ({ name, aliases }: ModelManifest): readonly string[] => [name, 
 /**
  * The error of a name that is neither a model's nor a file's.
  *
- * @param also what else a model may be given as
+ * @param also what else a model may be given as, if anything
  */
-export function unknownModel(name: string, also: string): KeeplightError {
+export function unknownModel(name: string, also?: string): KeeplightError {
   const nearest = nearestNames(name)
   const guess = nearest.length > 0 ? `, nearest are ${nearest.join(', ')}` : ''
   return new KeeplightError(
     'input',
-    `model ${name}: no model has this name${guess}. Give ${also}, or one of: ` +
+    `model ${name}: no model has this name${guess}. Give ${also ? `${also}, or ` : ''}one of: ` +
       manifests.map((manifest) => manifest.name).join(', '),
   )
 }

@@ -3,9 +3,11 @@ import { version } from '../../package.json'
 import { addClusterCommand } from './cluster.ts'
 import type { Context } from './context.ts'
 import { addDemoCommand } from './demo.ts'
+import { addEmbedCommand } from './embed.ts'
 import { addInfoCommand } from './info.ts'
 import { addModelsCommand } from './models.ts'
 import { oneLine } from './exitCodes.ts'
+import { addMergeCommand } from './merge.ts'
 import { addTuneCommand } from './tune.ts'
 import { Terminal } from './terminal.ts'
 import type { TerminalOptions } from './terminal.ts'
@@ -48,6 +50,8 @@ HF_HUB_OFFLINE say where models come from and are kept.`,
     )
   addClusterCommand(program, context)
   addDemoCommand(program, context)
+  addEmbedCommand(program, context)
+  addMergeCommand(program, context)
   addInfoCommand(program, context)
   addModelsCommand(program, context)
   addTuneCommand(program, context)

@@ -24,7 +24,7 @@ export interface LoadProgress {
   readonly total: number
 }
 
-export interface LoadOptions extends Omit<ModelOptions, 'device'> {
+export interface LoadOptions extends Omit<ModelOptions, 'device' | 'onProgress' | 'signal'> {
   /** Default: one of the model's own, which `model.dispose()` closes. */
   readonly device?: Device
   readonly onProgress?: (progress: LoadProgress) => void
@@ -119,10 +119,15 @@ export async function makeModel(
   let model: VisionModel | undefined
   try {
     const preprocess = options.preprocess ?? manifest?.preprocess
+    const { onProgress, ...others } = options
     model = await modelFromBytes(name, bytes, {
-      ...options,
+      ...others,
       device,
       ...(preprocess && { preprocess }),
+      ...(onProgress && {
+        onProgress: (progress: { bytes: number; total: number }) =>
+          onProgress({ phase: 'read', ...progress }),
+      }),
     })
     if (manifest) checkAgainstManifest(manifest, model)
     if (manifest && !verified && model.hash !== manifest.sha256) {

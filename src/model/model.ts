@@ -26,6 +26,7 @@ export class VisionModel {
   readonly #device: Device
   readonly #plans = new Map<number, Promise<EmbedPlan>>()
   #turn: Promise<unknown> = Promise.resolve()
+  readonly #afterwards: (() => void)[] = []
 
   /** @internal Use `loadModel`. */
   constructor(
@@ -116,6 +117,12 @@ export class VisionModel {
     }
     this.#plans.clear()
     this.encoder.dispose()
+    for (const run of this.#afterwards.splice(0)) run()
+  }
+
+  /** Has something run at the end of `dispose`, such as closing a device of the model's own. */
+  onDispose(run: () => void): void {
+    this.#afterwards.push(run)
   }
 }
 

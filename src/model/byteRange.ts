@@ -46,7 +46,9 @@ export function checkRange(name: string, size: number, begin: number, end: numbe
 
 /** Lower-case hex of bytes. */
 export const hex = (bytes: ArrayBuffer | Uint8Array): string =>
-  Array.from(new Uint8Array(bytes as ArrayBuffer), (byte) => byte.toString(16).padStart(2, '0')).join('')
+  Array.from(new Uint8Array(bytes as ArrayBuffer), (byte) =>
+    byte.toString(16).padStart(2, '0'),
+  ).join('')
 
 /** SHA-256 of bytes, in hex. */
 export async function sha256Hex(bytes: Uint8Array<ArrayBuffer>): Promise<string> {

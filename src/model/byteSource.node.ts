@@ -76,7 +76,7 @@ class FileSource implements ByteSource {
 
   async #fill(bytes: Uint8Array, begin: number, signal: AbortSignal | undefined): Promise<void> {
     const file = await this.open()
-    for (let have = 0; have < bytes.length; ) {
+    for (let have = 0; have < bytes.length;) {
       throwIfAborted(signal, this.name)
       const { bytesRead } = await file
         .read(bytes, have, Math.min(STEP, bytes.length - have), begin + have)

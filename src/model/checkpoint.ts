@@ -8,7 +8,10 @@ import { scalesNames, WEIGHT_DTYPES } from './storedTensor.ts'
 
 /** What is known of a checkpoint before its tensors are read. */
 export interface CheckpointIndex {
-  readonly tensors: ReadonlyMap<string, { readonly shape: Shape; readonly dtype?: SafetensorsDtype }>
+  readonly tensors: ReadonlyMap<
+    string,
+    { readonly shape: Shape; readonly dtype?: SafetensorsDtype }
+  >
 }
 
 /** Weights in memory; a `SafetensorsFile` is one. */
@@ -41,12 +44,20 @@ export class Slot<K extends SlotKind = SlotKind> {
   readonly pieces: readonly Piece[]
   /** Zeros before the first piece. */
   readonly zeros: number
+  /** Of a matrix: what is added to its products. */
+  readonly bias: Slot<'plain'> | undefined
 
-  constructor(kind: K, shape: Shape, pieces: readonly Piece[], zeros = 0) {
+  constructor(
+    kind: K,
+    shape: Shape,
+    pieces: readonly Piece[],
+    { zeros = 0, bias }: { zeros?: number; bias?: Slot<'plain'> } = {},
+  ) {
     this.kind = kind
     this.shape = shape
     this.pieces = pieces
     this.zeros = zeros
+    this.bias = bias
   }
 
   /** Its tensors' names, for messages. */
@@ -167,10 +178,7 @@ export class CheckpointReader {
   }
 
   dense(name: string, out: number, inner: number): LinearWeights<SlotLeaves> {
-    return {
-      weight: this.take('matrix', `${name}.weight`, [out, inner]),
-      bias: this.take('plain', `${name}.bias`, [out]),
-    }
+    return this.#linear([out, inner], [`${name}.weight`], [`${name}.bias`])
   }
 
   /** [out, inner], whichever way the file has it. */
@@ -222,24 +230,33 @@ export class CheckpointReader {
     return layers
   }
 
-  #qkv(
-    block: string,
-    names: BlockNames['qkv'],
-    hiddenSize: number,
-  ): LinearWeights<SlotLeaves> {
+  #qkv(block: string, names: BlockNames['qkv'], hiddenSize: number): LinearWeights<SlotLeaves> {
+    const shape = [3 * hiddenSize, hiddenSize] as const
     if ('fused' in names) {
-      return {
-        weight: this.take('matrix', `${block}.${names.fused}weight`, [3 * hiddenSize, hiddenSize]),
-        bias: this.take('plain', `${block}.${names.fused}bias`, [3 * hiddenSize]),
-      }
+      return this.#linear(shape, [`${block}.${names.fused}weight`], [`${block}.${names.fused}bias`])
     }
-    const parts = names.parts.map((name) => this.dense(`${block}.${name}`, hiddenSize, hiddenSize))
-    const weights = parts.flatMap(({ weight }) => weight.pieces)
-    const biases = parts.flatMap(({ bias }) => bias.pieces)
-    return {
-      weight: new Slot('matrix', [3 * hiddenSize, hiddenSize], weights),
-      bias: new Slot('plain', [3 * hiddenSize], biases),
-    }
+    const all = names.parts.map((part) => `${block}.${part}`)
+    return this.#linear(
+      shape,
+      all.map((part) => `${part}.weight`),
+      all.map((part) => `${part}.bias`),
+    )
+  }
+
+  /** A layer [out, in] whose weights lie in as many tensors of equal size as there are names. */
+  #linear(
+    [out, inner]: readonly [number, number],
+    weights: readonly string[],
+    biases: readonly string[],
+  ): LinearWeights<SlotLeaves> {
+    const rows = out / weights.length
+    const pieces = weights.map((name) => this.piece(name, [[rows, inner]]))
+    const bias = new Slot(
+      'plain',
+      [out],
+      biases.map((name) => this.piece(name, [[rows]])),
+    )
+    return { weight: new Slot('matrix', [out, inner], pieces, { bias }), bias }
   }
 
   /** A piece of one of these shapes; what does not fit is noted. */
@@ -292,7 +309,8 @@ export class CheckpointReader {
    */
   finish(own: readonly string[], ignored: RegExp): void {
     const extra = [...this.#file.tensors.keys()].filter((name) => {
-      if (this.#taken.has(name) || ignored.test(name) || !name.startsWith(this.#prefix)) return false
+      if (this.#taken.has(name) || ignored.test(name) || !name.startsWith(this.#prefix))
+        return false
       return own.some((start) => name.slice(this.#prefix.length).startsWith(start))
     })
     const problems = [
@@ -332,7 +350,10 @@ export function slotsOf(slots: unknown): Slot[] {
 /** Host arrays of a checkpoint in memory in the place of the slots. */
 export function hostWeights<R>(file: Checkpoint, slots: unknown): R {
   return fillSlots(slots, (slot) => {
-    return joinPieces(slot, slot.pieces.map(({ name }) => file.float32(name)))
+    return joinPieces(
+      slot,
+      slot.pieces.map(({ name }) => file.float32(name)),
+    )
   })
 }
 

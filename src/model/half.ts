@@ -104,7 +104,8 @@ export function floatsToHalves(values: Float32Array): Uint16Array<ArrayBuffer> {
     } else if (exponent >= 102) {
       const shift = 126 - exponent
       const mantissa = (magnitude & 0x7fffff) | 0x800000
-      halves[i] = sign | ((mantissa + (1 << (shift - 1)) - 1 + ((mantissa >>> shift) & 1)) >>> shift)
+      halves[i] =
+        sign | ((mantissa + (1 << (shift - 1)) - 1 + ((mantissa >>> shift) & 1)) >>> shift)
     } else halves[i] = sign
   }
   return halves

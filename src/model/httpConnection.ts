@@ -60,7 +60,11 @@ export class Connection {
     this.#options = options
   }
 
-  error(problem: string, remedy = 'Get the file from another address', cause?: unknown): KeeplightError {
+  error(
+    problem: string,
+    remedy = 'Get the file from another address',
+    cause?: unknown,
+  ): KeeplightError {
     return new KeeplightError('input', `${this.name}: ${problem}. ${remedy}.`, { cause })
   }
 
@@ -80,9 +84,12 @@ export class Connection {
     if (status === 401 || status === 403) {
       return this.error(answered, 'Does it need a token, or an account that accepted its terms?')
     }
-    if (status === 404 || status === 410) return this.error(answered, 'Check the address and the revision')
-    if (status === 416) return this.error(answered, 'The file is shorter than it was; load it again')
-    if (status === 200) return this.error(`${answered} where it had answered by ranges`, 'Load it again')
+    if (status === 404 || status === 410)
+      return this.error(answered, 'Check the address and the revision')
+    if (status === 416)
+      return this.error(answered, 'The file is shorter than it was; load it again')
+    if (status === 200)
+      return this.error(`${answered} where it had answered by ranges`, 'Load it again')
     return this.error(answered)
   }
 
@@ -105,7 +112,10 @@ export class Connection {
         }),
       )
       if (response.type === 'opaqueredirect') {
-        throw this.error('it redirects, and a page would pass the headers on', 'Give the address it leads to')
+        throw this.error(
+          'it redirects, and a page would pass the headers on',
+          'Give the address it leads to',
+        )
       }
       if (!REDIRECTS.includes(response.status)) {
         const encoding = response.headers.get('content-encoding') ?? 'identity'
@@ -116,7 +126,8 @@ export class Connection {
       }
       await response.body?.cancel().catch(() => {})
       const to = response.headers.get('location')
-      if (to === null || !URL.canParse(to, url)) throw this.error(`it redirects to ${to ?? 'nowhere'}`)
+      if (to === null || !URL.canParse(to, url))
+        throw this.error(`it redirects to ${to ?? 'nowhere'}`)
       url = new URL(to, url)
       if (!/^https?:$/.test(url.protocol)) throw this.error(`it redirects to ${url.protocol}`)
       if (url.origin !== this.#url.origin) headers = {}

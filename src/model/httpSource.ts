@@ -38,7 +38,10 @@ export async function httpSource(
       const head = await readAll(connection, response, Math.min(HEAD, total), attempt)
       return new RangeSource(connection, total, head, response.headers.get('etag'))
     }
-    if (response.status === 416 && /^bytes \*\/0$/.test(response.headers.get('content-range') ?? '')) {
+    if (
+      response.status === 416 &&
+      /^bytes \*\/0$/.test(response.headers.get('content-range') ?? '')
+    ) {
       await response.body?.cancel()
       return new RangeSource(connection, 0, new Uint8Array(0), null)
     }
@@ -58,7 +61,8 @@ async function readAll(
   const bytes = new Uint8Array(size)
   let have = 0
   for await (const chunk of bodyOf(connection, response, attempt)) {
-    if (have + chunk.length > size) throw connection.error(`it sent more than the ${size} bytes it announced`)
+    if (have + chunk.length > size)
+      throw connection.error(`it sent more than the ${size} bytes it announced`)
     bytes.set(chunk, have)
     have += chunk.length
   }

@@ -63,7 +63,7 @@ export async function* readSpans(
   try {
     for (const span of spans) {
       const bytes = new Uint8Array(span.end - span.begin)
-      for (let at = span.begin; at < span.end; ) {
+      for (let at = span.begin; at < span.end;) {
         if (!data || at >= requests[index]!.end) {
           data = undefined
           pending.delete(index)

@@ -152,7 +152,7 @@ export class SafetensorsSource {
 
   /** Gives back what the files hold open; a later read opens them again. */
   async close(): Promise<void> {
-    await Promise.all(this.#parts.map(({ source }) => source.close?.()))
+    await Promise.all(this.#parts.map(async ({ source }) => source.close?.()))
   }
 
   #info(name: string): TensorInfo {

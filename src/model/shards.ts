@@ -41,7 +41,7 @@ export async function openShards<Part extends { tensors: ReadonlyMap<string, Ten
   if (files.length > MAX_SHARDS) {
     throw malformed(name, `${files.length} files, at most ${MAX_SHARDS} are read`)
   }
-  const sources: (ByteSource | undefined)[] = []
+  const sources: ByteSource[] = []
   const parts = new Map<string, Part>()
   try {
     for (let start = 0; start < files.length; start += LANES) {
@@ -56,7 +56,7 @@ export async function openShards<Part extends { tensors: ReadonlyMap<string, Ten
     }
     checkPlaces(name, places, parts)
   } catch (error) {
-    await Promise.all(sources.map((source) => source?.close?.()))
+    await Promise.all(sources.map(async (source) => source.close?.()))
     throw error
   }
   return files.map((file) => parts.get(file)!)

@@ -247,7 +247,7 @@ export function planVit(file: CheckpointIndex): VitPlan {
       ? reader.take('host', registerName, [1, registers, hiddenSize])
       : undefined,
     positions: withoutClass
-      ? new Slot('host', [rows + 1, hiddenSize], [positions], hiddenSize)
+      ? new Slot('host', [rows + 1, hiddenSize], [positions], { zeros: hiddenSize })
       : new Slot('host', [rows, hiddenSize], [positions]),
     preNorm: scheme.preNorm ? reader.norm(scheme.preNorm, hiddenSize) : undefined,
     blocks,

@@ -17,7 +17,7 @@ import type { Device } from '../../src/runtime/device.ts'
 import type { QuantizedWeight } from '../../src/runtime/ops/quantize.ts'
 import { recoverDevice } from '../../src/runtime/recovery.ts'
 import { Tensor } from '../../src/runtime/tensor.ts'
-import { hashBits } from '../support/compare.ts'
+import { cosine, hashBits } from '../support/compare.ts'
 import { openDevice, useDevice } from '../support/device.ts'
 import { randomArray } from '../support/random.ts'
 import { rejectionOf } from '../support/rejectionOf.ts'
@@ -64,16 +64,6 @@ async function featureOf(device: Device, encoder: VisionTransformer): Promise<Fl
   const values = await feature.read()
   for (const tensor of [pixels, rows, feature, tokens]) tensor.dispose()
   return values
-}
-
-function cosine(a: Float32Array, b: Float32Array): number {
-  let [dot, x, y] = [0, 0, 0]
-  a.forEach((value, i) => {
-    dot += value * b[i]!
-    x += value * value
-    y += b[i]! * b[i]!
-  })
-  return dot / Math.sqrt(x * y)
 }
 
 describe('loading', () => {

@@ -7,7 +7,7 @@ import { hubEnvironment } from '../model/hubEnvironment.node.ts'
 import { unknownModel } from '../model/manifest.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import type { Context } from './context.ts'
-import { downloadBar } from './openModel.ts'
+import { progressBar } from './openModel.ts'
 
 interface Output {
   readonly quiet: boolean
@@ -161,7 +161,7 @@ async function downloadAll(wanted: readonly ModelManifest[], context: Context): 
       terminal.note(`${name} comes with the package`)
       continue
     }
-    const bar = downloadBar(context)
+    const bar = progressBar('download', terminal)
     const path = await downloadModel(manifest, {
       signal,
       onProgress: (progress) => bar.update(progress),

@@ -35,8 +35,15 @@ export { randomBits, randomInteger, randomNormal, randomUniform } from './kernel
 export { permutationKey, permute as permuteIndex } from './kernels/permutation.ts'
 
 export { DEFAULT_MODEL, loadModel } from './loadModel.ts'
-export { modelFromBytes, VisionModel, type ModelOptions } from './model/model.ts'
-export type { Features } from './model/features.ts'
+export {
+  modelFromBytes,
+  VisionModel,
+  type EmbeddingOptions,
+  type ModelOptions,
+} from './model/model.ts'
+export type { Activations, Inspection, InspectOptions } from './model/inspect.ts'
+export type { ImageDecoder, ImageInput, Images } from './model/imageInput.ts'
+export { normalizeRows, type Embeddings, type Features } from './model/features.ts'
 export { MlpHead, scpHeadConfig, type HeadWeights, type MlpHeadConfig } from './model/mlpHead.ts'
 export { parseSafetensors, serializeSafetensors } from './model/safetensors.ts'
 export type { SafetensorsFile, TensorData } from './model/safetensors.ts'
@@ -85,7 +92,6 @@ export {
   type Assignment,
 } from './train/assignments.ts'
 export { kmeans, type KmeansOptions, type KmeansResult } from './train/kmeans.ts'
-export { normalizeRows } from './train/featureStore.ts'
 export { adam, adamW, type AdamState } from './train/adam.ts'
 export { sgd, type SgdOptions } from './train/sgd.ts'
 export { decayMatrices, parameterGroups } from './train/parameterGroups.ts'

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { basename } from 'node:path'
+import { decodeSource } from './data/decodeSource.node.ts'
 import { DEFAULT_MODEL, keeplightTinyUrl, loadModel as loadModelInPage } from './loadModel.ts'
 import { modelFromBytes, type ModelOptions, type VisionModel } from './model/model.ts'
 import { KeeplightError } from './runtime/errors.ts'
@@ -13,8 +14,9 @@ import { KeeplightError } from './runtime/errors.ts'
  */
 export async function loadModel(
   source: string | URL | Blob | ArrayBuffer,
-  options: ModelOptions,
+  given: ModelOptions,
 ): Promise<VisionModel> {
+  const options = { decode: decodeSource, ...given }
   const remote = /^https?:/.test(String(source))
   if (remote || source instanceof Blob || source instanceof ArrayBuffer) {
     return loadModelInPage(source, options)

@@ -1,3 +1,4 @@
+import { decodeSource } from './data/decodeSource.ts'
 import { KeeplightError } from './runtime/errors.ts'
 import { modelFromBytes, type ModelOptions, type VisionModel } from './model/model.ts'
 
@@ -20,8 +21,9 @@ export const DEFAULT_MODEL = 'keeplight-tiny'
  */
 export async function loadModel(
   source: string | URL | Blob | ArrayBuffer,
-  options: ModelOptions,
+  given: ModelOptions,
 ): Promise<VisionModel> {
+  const options = { decode: decodeSource, ...given }
   if (source instanceof ArrayBuffer) return modelFromBytes('model', new Uint8Array(source), options)
   if (source instanceof Blob) {
     const name = source instanceof File ? source.name : 'model'

@@ -33,14 +33,20 @@ export interface TextWeights {
   readonly finalNorm: NormWeights
   /** [E, D] */
   readonly projection: Float32Array
+  /** Natural logarithm of the factor that turns cosines into logits. */
+  readonly logitScale: number
 }
+
+/** What training clips the factor to, and where every published model ends: ln 100. */
+const TRAINED_LOGIT_SCALE = Math.log(100)
 
 interface NamingScheme extends BlockNames {
   readonly label: string
   readonly tokens: string
   readonly positions: string
   readonly finalNorm: string
-  readonly projection: ProjectionName
+  /** One of these. */
+  readonly projections: readonly ProjectionName[]
 }
 
 const schemes: readonly NamingScheme[] = [
@@ -56,7 +62,11 @@ const schemes: readonly NamingScheme[] = [
     fc1: 'mlp.c_fc',
     fc2: 'mlp.c_proj',
     finalNorm: 'ln_final',
-    projection: { name: 'text_projection', transposed: true },
+    // OpenCLIP may make a linear layer of it, as Hugging Face does.
+    projections: [
+      { name: 'text_projection', transposed: true },
+      { name: 'text_projection.weight', transposed: false },
+    ],
   },
   {
     label: 'Hugging Face CLIP',
@@ -70,9 +80,12 @@ const schemes: readonly NamingScheme[] = [
     fc1: 'mlp.fc1',
     fc2: 'mlp.fc2',
     finalNorm: 'text_model.final_layer_norm',
-    projection: { name: 'text_projection.weight', transposed: false },
+    projections: [{ name: 'text_projection.weight', transposed: false }],
   },
 ]
+
+/** What wrappers put before the names; `text.` is OpenCLIP's, where it has the tower apart. */
+const PREFIX = /^(?:(?:module|model|clip|text)\.)*$/
 
 /**
  * Copies CLIP's text tower out of a checkpoint, checking every shape.
@@ -80,8 +93,8 @@ const schemes: readonly NamingScheme[] = [
  * @throws KeeplightError `format` when the file has none, naming what is missing or of another shape
  */
 export function readText(file: Checkpoint): { config: TextConfig; weights: TextWeights } {
-  const scheme = schemes.find(({ tokens }) => file.tensors.has(tokens))
-  if (!scheme) {
+  const found = detect(file)
+  if (!found) {
     const names = schemes.map(({ tokens, label }) => `${tokens} (${label})`).join(' or ')
     throw new KeeplightError(
       'format',
@@ -89,11 +102,12 @@ export function readText(file: Checkpoint): { config: TextConfig; weights: TextW
         'only CLIP checkpoints have one',
     )
   }
-  const reader = new CheckpointReader(file, scheme.label, '')
+  const { scheme, prefix } = found
+  const reader = new CheckpointReader(file, scheme.label, prefix)
   const [vocabulary = 0, hiddenSize = 0] = reader.shapeOf(scheme.tokens)
   const context = reader.shapeOf(scheme.positions)[0] ?? 0
-  const { name, transposed } = scheme.projection
-  const projection = reader.shapeOf(name)[transposed ? 1 : 0] ?? 0
+  const named = scheme.projections.find(({ name }) => reader.has(name)) ?? scheme.projections[0]!
+  const projection = reader.shapeOf(named.name)[named.transposed ? 1 : 0] ?? 0
   const { blocks, heads, mlpSize } = reader.blocks(scheme, hiddenSize)
   return {
     config: {
@@ -110,7 +124,26 @@ export function readText(file: Checkpoint): { config: TextConfig; weights: TextW
       positions: reader.take(scheme.positions, [context, hiddenSize]),
       blocks,
       finalNorm: reader.norm(scheme.finalNorm, hiddenSize),
-      projection: reader.projection(scheme.projection, projection, hiddenSize),
+      projection: reader.projection(named, projection, hiddenSize),
+      logitScale: logitScaleOf(file, scheme.label, prefix),
     },
   }
+}
+
+function detect(file: Checkpoint): { scheme: NamingScheme; prefix: string } | undefined {
+  for (const scheme of schemes) {
+    for (const name of file.tensors.keys()) {
+      if (!name.endsWith(scheme.tokens)) continue
+      const prefix = name.slice(0, -scheme.tokens.length)
+      if (PREFIX.test(prefix)) return { scheme, prefix }
+    }
+  }
+  return undefined
+}
+
+/** The scalar belongs to the whole model, so it has the prefix of the file but not of the tower. */
+function logitScaleOf(file: Checkpoint, label: string, prefix: string): number {
+  const reader = new CheckpointReader(file, label, prefix.replace(/text\.$/, ''))
+  if (!reader.has('logit_scale')) return TRAINED_LOGIT_SCALE
+  return reader.take('logit_scale', [], [1])[0]!
 }

@@ -37,12 +37,15 @@ interface NamingScheme extends BlockNames {
   readonly patch: string
   readonly patchBias: boolean
   readonly classToken: string
-  /** Only some files of the lineage have it. */
-  readonly registers?: string
+  /** Only some files of the lineage have it; one of these names. */
+  readonly registers?: readonly string[]
   readonly positions: string
   readonly preNorm?: string
   readonly finalNorm: string
-  readonly projection?: ProjectionName
+  readonly projection?: ProjectionName & {
+    /** A bias that files of the lineage carry and published ones have as zeros. */
+    readonly zeroBias?: string
+  }
 }
 
 /** In the order they are tried; see facts on checkpoints in docs/models.md. */
@@ -93,7 +96,7 @@ const schemes: readonly NamingScheme[] = [
     patch: 'embeddings.patch_embeddings.projection.weight',
     patchBias: true,
     classToken: 'embeddings.cls_token',
-    registers: 'embeddings.register_tokens',
+    registers: ['embeddings.register_tokens'],
     positions: 'embeddings.position_embeddings',
     block: 'encoder.layer.N',
     norm1: 'norm1',
@@ -127,13 +130,32 @@ const schemes: readonly NamingScheme[] = [
     finalNorm: 'layernorm',
   },
   {
+    label: 'timm CLIP',
+    family: 'clip',
+    marker: 'norm_pre.weight',
+    patch: 'patch_embed.proj.weight',
+    patchBias: false,
+    classToken: 'cls_token',
+    positions: 'pos_embed',
+    preNorm: 'norm_pre',
+    block: 'blocks.N',
+    norm1: 'norm1',
+    norm2: 'norm2',
+    qkv: { fused: 'attn.qkv.' },
+    out: 'attn.proj',
+    fc1: 'mlp.fc1',
+    fc2: 'mlp.fc2',
+    finalNorm: 'norm',
+    projection: { name: 'head.weight', transposed: false, zeroBias: 'head.bias' },
+  },
+  {
     label: 'DINOv2',
     family: 'dinov2',
     marker: 'blocks.0.ls1.gamma',
     patch: 'patch_embed.proj.weight',
     patchBias: true,
     classToken: 'cls_token',
-    registers: 'register_tokens',
+    registers: ['register_tokens', 'reg_token'],
     positions: 'pos_embed',
     block: 'blocks.N',
     norm1: 'norm1',
@@ -164,8 +186,9 @@ const schemes: readonly NamingScheme[] = [
   },
 ]
 
-/** Prefixes of files that hold more than the encoder. */
-const PREFIXES = ['module.', 'backbone.', 'vit.', 'dinov2.', 'dinov2_with_registers.']
+/** What wrappers put before the names: training checkpoints, models with heads, whole pipelines. */
+const PREFIX =
+  /^(?:(?:module|model|backbone|encoder|teacher|student|vit|clip|dinov2|dinov2_with_registers)\.)*$/
 
 /**
  * Recognises a checkpoint by its tensors' names, checks every shape, and copies the encoder out.
@@ -185,21 +208,23 @@ export function readVit(file: Checkpoint): {
     const shape = formatShape(patchShape)
     throw reader.unfit(`${scheme.patch} has shape ${shape}, expected [D, 3, P, P]`)
   }
+  const registerName = scheme.registers?.find((name) => reader.has(name))
   const rows = reader.shapeOf(scheme.positions).at(-2) ?? 0
-  const grid = Math.round(Math.sqrt(rows - 1))
-  if (grid < 1 || grid * grid + 1 !== rows) {
-    throw reader.unfit(
-      `${scheme.positions} has ${rows} rows, expected 1 + a square grid of patches`,
-    )
+  // timm folds the class token's position into the token where there are registers.
+  const folded = registerName === 'reg_token' ? 1 : 0
+  const grid = Math.round(Math.sqrt(rows - 1 + folded))
+  if (grid < 1 || grid * grid + 1 - folded !== rows) {
+    const expected = folded ? 'a square grid of patches' : '1 + a square grid of patches'
+    throw reader.unfit(`${scheme.positions} has ${rows} rows, expected ${expected}`)
   }
   const { blocks, heads, mlpSize } = reader.blocks(scheme, hiddenSize)
 
   const projected = scheme.projection && reader.shapeOf(scheme.projection.name)
   const projection = projected?.[scheme.projection?.transposed ? 1 : 0]
-  const registers =
-    scheme.registers !== undefined && reader.has(scheme.registers)
-      ? { name: scheme.registers, count: reader.shapeOf(scheme.registers).at(-2) ?? 0 }
-      : undefined
+  const registers = registerName && {
+    name: registerName,
+    count: reader.shapeOf(registerName).at(-2) ?? 0,
+  }
   const config: VitConfig = {
     family: scheme.family,
     imageSize: grid * patchSize,
@@ -209,8 +234,15 @@ export function readVit(file: Checkpoint): {
     heads,
     mlpSize,
     ...familyDefaults[scheme.family],
-    registers: registers?.count ?? 0,
+    registers: registers ? registers.count : 0,
     projection,
+  }
+  const positions = reader.take(scheme.positions, [rows, hiddenSize], [1, rows, hiddenSize])
+  const zeroBias = scheme.projection?.zeroBias
+  if (zeroBias !== undefined && reader.has(zeroBias)) {
+    if (reader.take(zeroBias, [projection!]).some((value) => value !== 0)) {
+      throw reader.unfit(`${zeroBias} is not zero: a classifier's head, where a projection belongs`)
+    }
   }
   const weights: VitWeights = {
     patchWeight: reader.take(scheme.patch, [hiddenSize, 3, patchSize, patchSize]),
@@ -218,8 +250,10 @@ export function readVit(file: Checkpoint): {
       ? reader.take(scheme.patch.replace(/weight$/, 'bias'), [hiddenSize])
       : undefined,
     classToken: reader.take(scheme.classToken, [hiddenSize], [1, 1, hiddenSize]),
-    registers: registers && reader.take(registers.name, [1, registers.count, hiddenSize]),
-    positions: reader.take(scheme.positions, [rows, hiddenSize], [1, rows, hiddenSize]),
+    registers: registers
+      ? reader.take(registers.name, [1, registers.count, hiddenSize])
+      : undefined,
+    positions: folded ? withClassRow(positions, hiddenSize) : positions,
     preNorm: scheme.preNorm ? reader.norm(scheme.preNorm, hiddenSize) : undefined,
     blocks,
     finalNorm: reader.norm(scheme.finalNorm, hiddenSize),
@@ -228,18 +262,31 @@ export function readVit(file: Checkpoint): {
   return { config, weights, scheme: scheme.label }
 }
 
+/** A table whose first row, the class token's, is zero. */
+function withClassRow(positions: Float32Array, hiddenSize: number): Float32Array {
+  const table = new Float32Array(hiddenSize + positions.length)
+  table.set(positions, hiddenSize)
+  return table
+}
+
+/** The first scheme whose marker is there; of several copies the teacher's, then the least wrapped. */
 function detect(file: Checkpoint): { scheme: NamingScheme; prefix: string } {
-  const prefixes = ['', ...PREFIXES, 'module.backbone.']
+  const names = [...file.tensors.keys()]
   for (const scheme of schemes) {
-    for (const prefix of prefixes) {
-      if (file.tensors.has(prefix + scheme.marker)) return { scheme, prefix }
-    }
+    const prefixes = names
+      .filter((name) => name.endsWith(scheme.marker))
+      .map((name) => name.slice(0, -scheme.marker.length))
+      .filter((prefix) => PREFIX.test(prefix))
+    const rank = (prefix: string): number =>
+      prefix.includes('teacher.') ? 0 : prefix.includes('student.') ? 2 : 1
+    const [prefix] = prefixes.sort((a, b) => rank(a) - rank(b) || a.length - b.length)
+    if (prefix !== undefined) return { scheme, prefix }
   }
-  const some = [...file.tensors.keys()].slice(0, 3).join(', ') || 'none'
+  const some = names.slice(0, 3).join(', ') || 'none'
   const known = schemes.map(({ label }) => label).join(', ')
   throw new KeeplightError(
     'format',
     `no vision transformer that Keeplight knows: none of the names of ${known} is among the file's ` +
-      `${file.tensors.size} tensors (${some}, …)`,
+      `${names.length} tensors (${some}, …)`,
   )
 }

@@ -3,8 +3,10 @@ import { version } from '../../package.json'
 import { addClusterCommand } from './cluster.ts'
 import type { Context } from './context.ts'
 import { addDemoCommand } from './demo.ts'
+import { addEmbedCommand } from './embed.ts'
 import { addInfoCommand } from './info.ts'
 import { oneLine } from './exitCodes.ts'
+import { addMergeCommand } from './merge.ts'
 import { addTuneCommand } from './tune.ts'
 import { Terminal } from './terminal.ts'
 import type { TerminalOptions } from './terminal.ts'
@@ -46,6 +48,8 @@ KEEPLIGHT_TUNE=off ignores what keeplight tune found.`,
     )
   addClusterCommand(program, context)
   addDemoCommand(program, context)
+  addEmbedCommand(program, context)
+  addMergeCommand(program, context)
   addInfoCommand(program, context)
   addTuneCommand(program, context)
   return program

@@ -237,9 +237,9 @@ function parseMetadata(value: unknown): Map<string, string> {
 }
 
 /** The header's JSON text, after the checks of its length and encoding, and where the data start. */
-function headerText(file: Uint8Array): { text: string; dataStart: number } {
-  if (file.length < 8) {
-    throw malformed(`the file has ${file.length} bytes, fewer than the 8 of the header length`)
+function headerText(file: Uint8Array, size: number): { text: string; dataStart: number } {
+  if (size < 8) {
+    throw malformed(`the file has ${size} bytes, fewer than the 8 of the header length`)
   }
   const view = new DataView(file.buffer, file.byteOffset, 8)
   const length = view.getUint32(4, true) * 2 ** 32 + view.getUint32(0, true)
@@ -248,10 +248,8 @@ function headerText(file: Uint8Array): { text: string; dataStart: number } {
       `a header of ${length} bytes is announced, at most ${MAX_HEADER_BYTES} are read`,
     )
   }
-  if (8 + length > file.length) {
-    throw malformed(
-      `the header should end at byte ${8 + length}, the file ends at byte ${file.length}`,
-    )
+  if (8 + length > size) {
+    throw malformed(`the header should end at byte ${8 + length}, the file ends at byte ${size}`)
   }
   let text: string
   try {
@@ -274,12 +272,14 @@ export interface Header {
 }
 
 /**
- * Reads and checks the header of a whole file.
+ * Reads and checks the header of a file.
  *
+ * @param file the whole file, or its first bytes up to the header's end
+ * @param size bytes of the whole file
  * @throws KeeplightError `format`
  */
-export function parseHeader(file: Uint8Array): Header {
-  const { text, dataStart } = headerText(file)
+export function parseHeader(file: Uint8Array, size = file.length): Header {
+  const { text, dataStart } = headerText(file, size)
   checkHeaderText(text)
   const entries = Object.entries(parseJson(text) as Record<string, unknown>)
 
@@ -304,10 +304,8 @@ export function parseHeader(file: Uint8Array): Header {
     }
     end = info.end
   }
-  if (dataStart + end !== file.length) {
-    throw malformed(
-      `the header describes a file of ${dataStart + end} bytes, this one has ${file.length}`,
-    )
+  if (dataStart + end !== size) {
+    throw malformed(`the header describes a file of ${dataStart + end} bytes, this one has ${size}`)
   }
   return { tensors: new Map(infos), metadata, dataStart }
 }

@@ -2,15 +2,17 @@ import type { Activation } from '../kernels/activations.ts'
 import type { Device } from '../runtime/device.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import { inBatches, mapAhead } from './ahead.ts'
+import { bufferSource, type ByteSource } from './byteSource.ts'
 import { EmbedPlans, IN_FLIGHT } from './embedPlans.ts'
 import { joinEmbeddings, normalizeRows, type Embeddings } from './features.ts'
 import { isMany, nameOf, pixelsOnly, type ImageDecoder, type Images } from './imageInput.ts'
 import { inspectBatch, joinInspections, type Inspection, type InspectOptions } from './inspect.ts'
+import { loadVit } from './loadTowers.ts'
+import type { LoadOptions } from './loadWeights.ts'
 import { normalizePixels, preprocess, type Pixels, type PreprocessConfig } from './preprocess.ts'
-import { parseSafetensors } from './safetensors.ts'
+import type { ShardedSource } from './safetensorsSource.ts'
 import { familyPreprocess, featureSize, preprocessAt, type VitConfig } from './vit/config.ts'
-import { readVit } from './vit/names.ts'
-import { VisionTransformer } from './vit/vit.ts'
+import type { VisionTransformer } from './vit/vit.ts'
 
 /** Images that one replay embeds at most; more gain nothing and only cost memory. */
 const MAX_BATCH = 32
@@ -209,8 +211,7 @@ export class VisionModel {
   }
 }
 
-export interface ModelOptions {
-  readonly device: Device
+export interface ModelOptions extends LoadOptions {
   /** Overrides the family's preparation of pictures. */
   readonly preprocess?: PreprocessConfig
   /**
@@ -229,17 +230,34 @@ export interface ModelOptions {
  *
  * @throws KeeplightError `format` when the file is damaged or holds no known encoder
  */
-export async function modelFromBytes(
+export function modelFromBytes(
   name: string,
   bytes: Uint8Array<ArrayBuffer>,
-  { device, preprocess, imageSize, activation, decode }: ModelOptions,
+  options: ModelOptions,
 ): Promise<VisionModel> {
-  const { config: found, weights, scheme } = readVit(parseSafetensors(bytes))
-  const config = activation ? { ...found, activation } : found
+  return modelFromSource(name, bufferSource(name, bytes), options)
+}
+
+/**
+ * Builds an encoder from a safetensors file or the files of an index, reading its tensors and no
+ * others. The source is closed at the end; it can be read from again.
+ *
+ * The model's `hash` is the SHA-256 of a file in memory or on disk. Of what is fetched by ranges it
+ * is that over the hashes of header and tensors, see {@link SafetensorsSource.hash}; after either
+ * stands the dtype where it is not f32.
+ *
+ * @throws KeeplightError `format` when the file is damaged or holds no known encoder, `input` when it
+ *   can't be read, `internal` when the GPU does not hold what it was given, `aborted`
+ */
+export async function modelFromSource(
+  name: string,
+  source: ByteSource | ShardedSource,
+  { preprocess, imageSize, decode, ...options }: ModelOptions,
+): Promise<VisionModel> {
+  const { encoder, scheme, hash } = await loadVit(source, options)
+  const { config } = encoder
   const usual = preprocess ?? familyPreprocess(config.family, config.imageSize)
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))
-  const hash = Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('')
-  return new VisionModel(device, new VisionTransformer(device, config, weights), {
+  return new VisionModel(options.device, encoder, {
     name,
     hash,
     preprocess: imageSize === undefined ? usual : preprocessAt(config, usual, imageSize),

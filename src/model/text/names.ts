@@ -1,11 +1,16 @@
 import { KeeplightError } from '../../runtime/errors.ts'
 import {
   CheckpointReader,
+  hostWeights,
   type BlockNames,
   type BlockWeights,
   type Checkpoint,
+  type CheckpointIndex,
+  type HostLeaves,
+  type Leaves,
   type NormWeights,
   type ProjectionName,
+  type SlotLeaves,
 } from '../checkpoint.ts'
 
 /** Sizes of CLIP's text tower; all the rest is the same in every published model. */
@@ -23,25 +28,24 @@ export interface TextConfig {
   readonly projection: number
 }
 
-/** Host copies of a text tower's weights, whatever the file called them. All f32, row-major. */
-export interface TextWeights {
+/** A text tower's weights, whatever the file called them; by default host arrays, f32, row-major. */
+export interface TextWeights<L extends Leaves = HostLeaves> {
   /** [vocabulary, D] */
-  readonly tokens: Float32Array
+  readonly tokens: L['plain']
   /** [context, D] */
-  readonly positions: Float32Array
-  readonly blocks: readonly BlockWeights[]
-  readonly finalNorm: NormWeights
+  readonly positions: L['plain']
+  readonly blocks: readonly BlockWeights<L>[]
+  readonly finalNorm: NormWeights<L>
   /** [E, D] */
-  readonly projection: Float32Array
-  /** Natural logarithm of the factor that turns cosines into logits. */
-  readonly logitScale: number
+  readonly projection: L['matrix']
+  /** [1]: natural logarithm of the factor that turns cosines into logits; a text tower alone lacks it. */
+  readonly logitScale: L['host'] | undefined
 }
-
-/** What training clips the factor to, and where every published model ends: ln 100. */
-const TRAINED_LOGIT_SCALE = Math.log(100)
 
 interface NamingScheme extends BlockNames {
   readonly label: string
+  /** How the names of its tensors begin; others in the file belong to something else. */
+  readonly own: readonly string[]
   readonly tokens: string
   readonly positions: string
   readonly finalNorm: string
@@ -52,6 +56,7 @@ interface NamingScheme extends BlockNames {
 const schemes: readonly NamingScheme[] = [
   {
     label: 'OpenAI CLIP',
+    own: ['transformer.', 'token_embedding.', 'ln_final.'],
     tokens: 'token_embedding.weight',
     positions: 'positional_embedding',
     block: 'transformer.resblocks.N',
@@ -70,6 +75,7 @@ const schemes: readonly NamingScheme[] = [
   },
   {
     label: 'Hugging Face CLIP',
+    own: ['text_model.', 'text_projection.'],
     tokens: 'text_model.embeddings.token_embedding.weight',
     positions: 'text_model.embeddings.position_embedding.weight',
     block: 'text_model.encoder.layers.N',
@@ -84,15 +90,25 @@ const schemes: readonly NamingScheme[] = [
   },
 ]
 
+/** In files of text towers, and no part of what they compute. */
+const IGNORED = /(position_ids|attn_mask)$/
+
 /** What wrappers put before the names; `text.` is OpenCLIP's, where it has the tower apart. */
 const PREFIX = /^(?:(?:module|model|clip|text)\.)*$/
 
+/** A text tower found in a checkpoint; its weights are slots, which say what to read. */
+export interface TextPlan {
+  readonly config: TextConfig
+  readonly weights: TextWeights<SlotLeaves>
+}
+
 /**
- * Copies CLIP's text tower out of a checkpoint, checking every shape.
+ * Finds CLIP's text tower in a checkpoint and checks every shape; nothing is read.
  *
- * @throws KeeplightError `format` when the file has none, naming what is missing or of another shape
+ * @throws KeeplightError `format` when the file has none, or naming everything that is missing, of
+ *   another shape or too much
  */
-export function readText(file: Checkpoint): { config: TextConfig; weights: TextWeights } {
+export function planText(file: CheckpointIndex): TextPlan {
   const found = detect(file)
   if (!found) {
     const names = schemes.map(({ tokens, label }) => `${tokens} (${label})`).join(' or ')
@@ -104,33 +120,29 @@ export function readText(file: Checkpoint): { config: TextConfig; weights: TextW
   }
   const { scheme, prefix } = found
   const reader = new CheckpointReader(file, scheme.label, prefix)
-  const [vocabulary = 0, hiddenSize = 0] = reader.shapeOf(scheme.tokens)
-  const context = reader.shapeOf(scheme.positions)[0] ?? 0
-  const named = scheme.projections.find(({ name }) => reader.has(name)) ?? scheme.projections[0]!
-  const projection = reader.shapeOf(named.name)[named.transposed ? 1 : 0] ?? 0
+  const [vocabulary = 0, hiddenSize = 0] = reader.find(scheme.tokens) ?? []
+  const context = reader.find(scheme.positions)?.[0] ?? 0
+  const named = scheme.projections.find(({ name }) => reader.find(name)) ?? scheme.projections[0]!
+  const projection = reader.find(named.name)?.[named.transposed ? 1 : 0] ?? 0
+  // The scalar belongs to the whole model, so it has the prefix of the file but not of the tower.
+  const whole = new CheckpointReader(file, scheme.label, prefix.replace(/text\.$/, ''))
   const { blocks, heads, mlpSize } = reader.blocks(scheme, hiddenSize)
-  return {
-    config: {
-      vocabulary,
-      context,
-      hiddenSize,
-      layers: blocks.length,
-      heads,
-      mlpSize,
-      projection,
-    },
-    weights: {
-      tokens: reader.take(scheme.tokens, [vocabulary, hiddenSize]),
-      positions: reader.take(scheme.positions, [context, hiddenSize]),
-      blocks,
-      finalNorm: reader.norm(scheme.finalNorm, hiddenSize),
-      projection: reader.projection(named, projection, hiddenSize),
-      logitScale: logitScaleOf(file, scheme.label, prefix),
-    },
+  const weights: TextWeights<SlotLeaves> = {
+    tokens: reader.take('plain', scheme.tokens, [vocabulary, hiddenSize]),
+    positions: reader.take('plain', scheme.positions, [context, hiddenSize]),
+    blocks,
+    finalNorm: reader.norm(scheme.finalNorm, hiddenSize),
+    projection: reader.projection(named, projection, hiddenSize),
+    logitScale: whole.find('logit_scale') && whole.take('host', 'logit_scale', [1], []),
   }
+  whole.finish([], IGNORED)
+  reader.finish(scheme.own, IGNORED)
+  const layers = blocks.length
+  const config = { vocabulary, context, hiddenSize, layers, heads, mlpSize, projection }
+  return { config, weights }
 }
 
-function detect(file: Checkpoint): { scheme: NamingScheme; prefix: string } | undefined {
+function detect(file: CheckpointIndex): { scheme: NamingScheme; prefix: string } | undefined {
   for (const scheme of schemes) {
     for (const name of file.tensors.keys()) {
       if (!name.endsWith(scheme.tokens)) continue
@@ -141,9 +153,12 @@ function detect(file: Checkpoint): { scheme: NamingScheme; prefix: string } | un
   return undefined
 }
 
-/** The scalar belongs to the whole model, so it has the prefix of the file but not of the tower. */
-function logitScaleOf(file: Checkpoint, label: string, prefix: string): number {
-  const reader = new CheckpointReader(file, label, prefix.replace(/text\.$/, ''))
-  if (!reader.has('logit_scale')) return TRAINED_LOGIT_SCALE
-  return reader.take('logit_scale', [], [1])[0]!
+/**
+ * CLIP's text tower of a checkpoint in memory, as host arrays.
+ *
+ * @throws KeeplightError `format` as {@link planText}
+ */
+export function readText(file: Checkpoint): { config: TextConfig; weights: TextWeights } {
+  const { config, weights } = planText(file)
+  return { config, weights: hostWeights(file, weights) }
 }

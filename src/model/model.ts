@@ -51,6 +51,7 @@ export class VisionModel {
   readonly device: Device
   readonly #decode: ImageDecoder
   readonly #plans: EmbedPlans
+  readonly #afterwards: (() => void)[] = []
 
   /** @internal Use `loadModel`. */
   constructor(
@@ -208,6 +209,12 @@ export class VisionModel {
   async dispose(): Promise<void> {
     await this.#plans.dispose()
     this.encoder.dispose()
+    for (const run of this.#afterwards.splice(0)) run()
+  }
+
+  /** Has something run at the end of `dispose`, such as closing a device of the model's own. */
+  onDispose(run: () => void): void {
+    this.#afterwards.push(run)
   }
 }
 

@@ -12,6 +12,9 @@ import { VisionTransformer } from './vit/vit.ts'
 /** Smaller files come whole: one request takes less time than several, and has a file's own hash. */
 const WHOLE_BYTES = 8 * 2 ** 20
 
+/** What training clips the scale to, and where published models end: ln 100. */
+const TRAINED_LOGIT_SCALE = Math.log(100)
+
 async function withCheckpoint<R>(
   source: ByteSource | ShardedSource,
   signal: AbortSignal | undefined,
@@ -54,13 +57,13 @@ export function loadVit(
 /**
  * The text tower of a CLIP checkpoint; its vision half is not read.
  *
- * @returns the tower, which the caller disposes
+ * @returns the tower, which the caller disposes, and the factor from cosines to logits
  * @throws KeeplightError as `openSafetensors`, `planText` and `loadWeights`
  */
 export function loadText(
   source: ByteSource | ShardedSource,
   options: LoadOptions,
-): Promise<{ tower: TextTransformer; hash: string }> {
+): Promise<{ tower: TextTransformer; logitScale: number; hash: string }> {
   return withCheckpoint(source, options.signal, async (checkpoint) => {
     const { config, weights: slots } = planText(checkpoint)
     const { weights, hash } = await loadWeights<TextWeights<DeviceLeaves>>(
@@ -68,6 +71,7 @@ export function loadText(
       slots,
       options,
     )
-    return { tower: new TextTransformer(options.device, config, weights), hash }
+    const tower = new TextTransformer(options.device, config, weights)
+    return { tower, logitScale: Math.exp(weights.logitScale?.[0] ?? TRAINED_LOGIT_SCALE), hash }
   })
 }

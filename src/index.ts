@@ -57,6 +57,24 @@ export {
   type PreprocessConfig,
 } from './model/preprocess.ts'
 export { VisionTransformer } from './model/vit/vit.ts'
+export { loadTextModel, type LoadTextOptions } from './loadTextModel.ts'
+export {
+  TextModel,
+  textModelFromBytes,
+  textModelFromSource,
+  type TextEmbeddingOptions,
+  type TextModelOptions,
+} from './model/text/textModel.ts'
+export { CIFAR_TEMPLATES, IMAGENET_TEMPLATES } from './model/text/templates.ts'
+export {
+  classify,
+  zeroShot,
+  zeroShotClassifier,
+  type Template,
+  type ZeroShotClassifier,
+  type ZeroShotOptions,
+  type ZeroShotResult,
+} from './model/zeroShot.ts'
 export { Tokenizer, type TokenizeOptions } from './model/text/tokenizer.ts'
 export { readText, type TextConfig, type TextWeights } from './model/text/names.ts'
 export {

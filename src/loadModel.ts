@@ -25,10 +25,11 @@ export interface LoadProgress {
   readonly total: number
 }
 
-export interface LoadOptions extends Omit<ModelOptions, 'device' | 'onProgress'> {
+export interface LoadOptions extends Omit<ModelOptions, 'device' | 'onProgress' | 'signal'> {
   /** Default: one of the model's own, which `model.dispose()` closes. */
   readonly device?: Device
   readonly onProgress?: (progress: LoadProgress) => void
+  readonly signal?: AbortSignal
 }
 
 /**
@@ -116,17 +117,18 @@ export async function makeModel(
   options: LoadOptions,
   create: () => Promise<Device>,
 ): Promise<VisionModel> {
-  const { onProgress, ...rest } = options
   const device = options.device ?? (await create())
   let model: VisionModel | undefined
   try {
     const preprocess = options.preprocess ?? manifest?.preprocess
+    const { onProgress, ...others } = options
     model = await modelFromBytes(name, bytes, {
-      ...rest,
+      ...others,
       device,
       ...(preprocess && { preprocess }),
       ...(onProgress && {
-        onProgress: (progress) => onProgress({ phase: 'read', ...progress }),
+        onProgress: (progress: { bytes: number; total: number }) =>
+          onProgress({ phase: 'read', ...progress }),
       }),
     })
     if (manifest) checkAgainstManifest(manifest, model)

@@ -31,7 +31,7 @@ export function downloadBar({ terminal }: Context): {
   const mega = (bytes: number): number => Math.round(bytes / 1e6)
   return {
     update({ bytes, total }) {
-      bar ??= terminal.progress('download', mega(total), 'MB')
+      bar ??= terminal.progress('download', mega(total), 'MB', mega(bytes))
       bar.update(mega(bytes))
     },
     stop() {

@@ -38,6 +38,7 @@ export class TextModel {
   readonly logitScale: number
   readonly #tower: TextTransformer
   readonly #queue = new ReplayQueue<TextTensors>()
+  readonly #afterwards: (() => void)[] = []
 
   /** @internal Use `loadTextModel`. */
   constructor(
@@ -126,6 +127,12 @@ export class TextModel {
   async dispose(): Promise<void> {
     await this.#queue.dispose()
     this.#tower.dispose()
+    for (const run of this.#afterwards.splice(0)) run()
+  }
+
+  /** Has something run at the end of `dispose`, such as closing a device of the model's own. */
+  onDispose(run: () => void): void {
+    this.#afterwards.push(run)
   }
 }
 

@@ -26,7 +26,10 @@ export async function openPart(source: ByteSource, signal?: AbortSignal): Promis
   const { size } = source
   const start = await source.read(0, Math.min(8, size), signal)
   const end = named(source, () => headerEnd(start, size))
-  const head = await source.read(0, end, signal)
+  // The first bytes are not read again: a source that only goes forwards would start anew.
+  const head = new Uint8Array(end)
+  head.set(start)
+  head.set(await source.read(start.length, end, signal), start.length)
   const { tensors, metadata, dataStart } = named(source, () => parseHeader(head, size))
   return { source, tensors, metadata, dataStart, headerHash: await sha256Hex(head) }
 }

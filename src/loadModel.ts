@@ -1,4 +1,5 @@
 import { blobSource, bufferSource, httpSource, type ByteSource } from './model/byteSource.ts'
+import { decodeSource } from './data/decodeSource.ts'
 import { checkAgainstManifest, findManifest, hubAddress, unknownModel } from './model/manifest.ts'
 import type { ModelManifest } from './model/manifestFormat.ts'
 import { modelFromSource, type ModelOptions, type VisionModel } from './model/model.ts'
@@ -44,8 +45,9 @@ export interface LoadOptions extends Omit<ModelOptions, 'device' | 'onProgress' 
  */
 export async function loadModel(
   source: ModelSource,
-  options: LoadOptions = {},
+  given: LoadOptions = {},
 ): Promise<VisionModel> {
+  const options = { decode: decodeSource, ...given }
   return makeModel(await findWeights(source, options), options, () => createDevice())
 }
 

@@ -2,6 +2,11 @@
 export * from './index.ts'
 export { createDevice, type NodeDeviceOptions } from './runtime/adapter.node.ts'
 export { loadModel, type NodeLoadOptions } from './loadModel.node.ts'
-export { cachedModel, downloadModel, type DownloadOptions } from './model/hub.node.ts'
+export {
+  cachedModel,
+  downloadModel,
+  downloadTokenizer,
+  type DownloadOptions,
+} from './model/hub.node.ts'
 export { fileTuneStore } from './runtime/tuneCache.node.ts'
 export { loadTextModel } from './loadTextModel.node.ts'

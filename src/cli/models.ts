@@ -1,6 +1,12 @@
 import { fileURLToPath } from 'node:url'
 import type { Command } from 'commander'
-import { downloadModel, findManifest, manifests, type ModelManifest } from '../index.node.ts'
+import {
+  downloadModel,
+  downloadTokenizer,
+  findManifest,
+  manifests,
+  type ModelManifest,
+} from '../index.node.ts'
 import { keeplightTinyUrl } from '../loadModel.ts'
 import { cacheStatus, partialBytes, verifyModel, type CacheStatus } from '../model/hub.node.ts'
 import { hubEnvironment } from '../model/hubEnvironment.node.ts'
@@ -166,6 +172,13 @@ async function downloadAll(wanted: readonly ModelManifest[], context: Context): 
       signal,
       onProgress: (progress) => bar.update(progress),
     }).finally(() => bar.stop())
+    // Small, and what the model needs to read text offline; pictures need none.
+    if (manifest.tokenizer) {
+      await downloadTokenizer(manifest, { signal }).catch((error: unknown) => {
+        if (signal.aborted || !(error instanceof KeeplightError)) throw error
+        terminal.warn(error.message)
+      })
+    }
     if (sha256 === null) {
       terminal.note(`${name}: nobody published its SHA-256; it has the one that the hub states`)
     }

@@ -12,6 +12,7 @@ import {
   KnownHashes,
   publish,
   repositoryFolder,
+  tokenizerFile,
   type HubFile,
   type Link,
 } from './hubCache.node.ts'
@@ -83,9 +84,24 @@ export async function downloadModel(
   manifest: ModelManifest,
   options: DownloadOptions = {},
 ): Promise<string> {
+  return downloadFile(hubFile(manifest), options)
+}
+
+/**
+ * Path of the vocabulary of a model's text tower, downloaded like the model.
+ *
+ * @throws KeeplightError as {@link downloadModel}; `usage` for a model without a text tower
+ */
+export async function downloadTokenizer(
+  manifest: ModelManifest,
+  options: DownloadOptions = {},
+): Promise<string> {
+  return downloadFile(tokenizerFile(manifest), options)
+}
+
+async function downloadFile(file: HubFile, options: DownloadOptions): Promise<string> {
   const env = options.env ?? process.env
   const hub = hubEnvironment(env)
-  const file = hubFile(manifest)
   const hashes = new KnownHashes(defaultCacheFolder(env))
   const { path, damaged } = await findInCache(hub.cache, file, hashes, options.signal)
   if (path) return path
@@ -104,7 +120,7 @@ export async function downloadModel(
   throw new KeeplightError(
     'input',
     `model ${file.label} can't be downloaded: ${refusals.join('; ')}. ` +
-      'Give the path of its safetensors file instead, or set HF_ENDPOINT to another hub',
+      'Give the path of its file instead, or set HF_ENDPOINT to another hub',
   )
 }
 
@@ -345,7 +361,7 @@ function offlineError(
   return new KeeplightError(
     'input',
     `model ${label}: ${problem}, and HF_HUB_OFFLINE forbids a download. Unset it, copy the cache of ` +
-      `a machine that has the model, or give the path of its safetensors file`,
+      `a machine that has it, or give the path of its file`,
   )
 }
 

@@ -2,4 +2,5 @@
 export * from './index.ts'
 export { createDevice, type NodeDeviceOptions } from './runtime/adapter.node.ts'
 export { loadModel } from './loadModel.node.ts'
+export { openCollection, type OpenOptions } from './data/openCollection.node.ts'
 export { fileTuneStore } from './runtime/tuneCache.node.ts'

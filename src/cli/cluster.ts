@@ -1,4 +1,4 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import type { Context } from './context.ts'
 import { integer } from './options.ts'
 import { runCluster } from './runCluster.ts'
@@ -12,11 +12,22 @@ import type { Terminal } from './terminal.ts'
 export function addClusterCommand(program: Command, context: (quiet: Output) => Context): void {
   const command = program
     .command('cluster')
-    .summary('sort a folder of images into clusters')
-    .description('Sorts a folder of images into clusters and writes a report that opens offline.')
-    .argument('<data>', 'folder of images, flat or with one subfolder per class')
+    .summary('sort images into clusters')
+    .description('Sorts images into clusters and writes a report that opens offline.')
+    .argument(
+      '<data>',
+      'folder, .tar, .tar.gz or .zip of images, flat or one subfolder per class; list of files; ' +
+        'CIFAR or STL-10 binaries',
+    )
     .requiredOption('-k, --clusters <n>', 'number of clusters', integer(2, 10_000))
     .option('-o, --out <folder>', 'where the results go', 'keeplight-out')
+    .addOption(
+      new Option('--labels <kind>', 'labels of CIFAR-100 to score against').choices([
+        'fine',
+        'coarse',
+      ]),
+    )
+    .option('--synsets <list>', 'part of ImageNet: imagenet-10, imagenet-dogs, or a list file')
     .option(
       '--profile <file>',
       'time every GPU dispatch: a table, and a trace for Chrome in a file',
@@ -29,7 +40,8 @@ export function addClusterCommand(program: Command, context: (quiet: Output) => 
       `
 Examples:
   $ keeplight cluster ./photos -k 10
-  $ keeplight cluster ./photos -k 10 --out ./sorted --seed 7
+  $ keeplight cluster photos.tar.gz -k 10 --out ./sorted --seed 7
+  $ keeplight cluster cifar-10-batches-bin -k 10
   $ keeplight cluster ./photos -k 10 --preset paper
   $ keeplight cluster ./photos -k 10 --json --quiet | jq .scores
 

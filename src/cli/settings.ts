@@ -21,6 +21,10 @@ export interface ClusterSettings {
   readonly cache: boolean
   /** File for a trace of every dispatch. */
   readonly profile?: string
+  /** Which labels of CIFAR-100 to score against. */
+  readonly labels?: 'fine' | 'coarse'
+  /** A part of ImageNet: its name, or the path of a list of synsets. */
+  readonly synsets?: string
   readonly quiet: boolean
   readonly json: boolean
 }

@@ -1,8 +1,8 @@
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 import type { Context } from './context.ts'
 import { integer } from './options.ts'
 import { runCluster } from './runCluster.ts'
-import { addCommonOptions, addTrainingOptions } from './settings.ts'
+import { addCommonOptions, addDataOptions, addTrainingOptions } from './settings.ts'
 import type { ClusterSettings } from './settings.ts'
 import type { Score } from './report/data.ts'
 import type { Summary } from './writeResults.ts'
@@ -21,17 +21,11 @@ export function addClusterCommand(program: Command, context: (quiet: Output) => 
     )
     .requiredOption('-k, --clusters <n>', 'number of clusters', integer(2, 10_000))
     .option('-o, --out <folder>', 'where the results go', 'keeplight-out')
-    .addOption(
-      new Option('--labels <kind>', 'labels of CIFAR-100 to score against').choices([
-        'fine',
-        'coarse',
-      ]),
-    )
-    .option('--synsets <list>', 'part of ImageNet: imagenet-10, imagenet-dogs, or a list file')
     .option(
       '--profile <file>',
       'time every GPU dispatch: a table, and a trace for Chrome in a file',
     )
+  addDataOptions(command)
   addTrainingOptions(command)
   addCommonOptions(command)
   command

@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander'
 import { integer, number } from './options.ts'
 
 /** What `keeplight cluster` was asked to do, as parsed. */
-export interface ClusterSettings {
+export interface ClusterSettings extends DataSettings {
   readonly k: number
   readonly out: string
   readonly model: string
@@ -21,10 +21,6 @@ export interface ClusterSettings {
   readonly cache: boolean
   /** File for a trace of every dispatch. */
   readonly profile?: string
-  /** Which labels of CIFAR-100 to score against. */
-  readonly labels?: 'fine' | 'coarse'
-  /** A part of ImageNet: its name, or the path of a list of synsets. */
-  readonly synsets?: string
   readonly quiet: boolean
   readonly json: boolean
 }
@@ -41,10 +37,26 @@ export function addCommonOptions(command: Command): Command {
     .option('--quiet', 'print errors only', false)
 }
 
+/** Options of what the images are, shared by `cluster` and `embed`. */
+export function addDataOptions(command: Command): Command {
+  const labels = new Option('--labels <kind>', 'which labels of CIFAR-100 count')
+  return command
+    .addOption(labels.choices(['fine', 'coarse']))
+    .option('--synsets <list>', 'part of ImageNet: imagenet-10, imagenet-dogs, or a list file')
+}
+
+/** What `addDataOptions` parses. */
+export interface DataSettings {
+  /** Which labels of CIFAR-100 count. */
+  readonly labels?: 'fine' | 'coarse'
+  /** A part of ImageNet: its name, or the path of a list of synsets. */
+  readonly synsets?: string
+}
+
 /** Options of training, shared by `cluster` and `demo`. */
 export function addTrainingOptions(command: Command): Command {
   return command
-    .option('--model <name>', 'keeplight-tiny, or a model folder', 'keeplight-tiny')
+    .option('--model <name>', 'a model’s name (keeplight models), or a path', 'keeplight-tiny')
     .option('--views <n>', 'augmented views of each image', integer(1, 64), 4)
     .addOption(
       new Option('--preset <name>', 'keeplight, or the paper’s: --noise 0 --pairs 0 --restarts 1')

@@ -23,6 +23,8 @@ export interface PoolSettings {
   readonly workerUrl?: URL
   /** Images to decode, ascending; default all. */
   readonly indices?: readonly number[]
+  /** Outcomes in the order of the collection, not of completion. */
+  readonly ordered?: boolean
 }
 
 export interface DecodeOptions extends PoolSettings {
@@ -47,7 +49,7 @@ const maximumHeldBytes = 256 * 1024 * 1024
 
 /**
  * Decodes a collection's images on worker threads and prepares the model's views there, in order of
- * completion.
+ * completion unless `ordered` says otherwise.
  *
  * At most `window` images are under way or waiting for the reader, so memory stays constant however
  * large the collection is. An image that can't be decoded comes back with its reason; it never ends
@@ -88,12 +90,14 @@ async function* runPool<T extends object>(
   settings: PoolSettings,
   config: WorkerConfig,
 ): AsyncGenerator<Outcome<T>> {
-  const { window = 64, fileTimeout = 30_000, signal, indices = everyIndex(collection) } = settings
+  const { window = 64, fileTimeout = 30_000, signal, ordered = false } = settings
+  const { indices = everyIndex(collection) } = settings
   if (indices.length === 0) return
   const workers = Math.min(settings.workers ?? defaultWorkers(), indices.length)
   const workerUrl = settings.workerUrl ?? compiledWorker()
   const pool = new DecodePool({ workers, workerUrl, config, fileTimeout })
   const done: Outcome<T>[] = []
+  const early = new Map<number, Outcome<T>>()
   const reading = new AbortController()
   let failure: unknown
   let hasAll = false
@@ -113,10 +117,26 @@ async function* runPool<T extends object>(
     fail(new KeeplightError('aborted', 'decoding was stopped'))
   }
 
+  let released = 0
+  const put = (outcome: Outcome<T>): void => {
+    if (!ordered) {
+      done.push(outcome)
+      return
+    }
+    early.set(outcome.index, outcome)
+    for (;;) {
+      const next = early.get(indices[released]!)
+      if (!next) return
+      early.delete(next.index)
+      done.push(next)
+      released++
+    }
+  }
+
   const start = (index: number, content: ImageContent): void => {
     started++
     const finish = (outcome: PoolOutcome<T>): void => {
-      done.push(label(index, collection.files[index]!, outcome))
+      put(label(index, collection.files[index]!, outcome))
       wake()
     }
     if ('unreadable' in content) return finish({ error: content.unreadable })

@@ -9,6 +9,7 @@ import { addModelsCommand } from './models.ts'
 import { oneLine } from './exitCodes.ts'
 import { addMergeCommand } from './merge.ts'
 import { addTuneCommand } from './tune.ts'
+import { addZeroShotCommand } from './zeroShot.ts'
 import { Terminal } from './terminal.ts'
 import type { TerminalOptions } from './terminal.ts'
 
@@ -55,5 +56,6 @@ HF_HUB_OFFLINE say where models come from and are kept.`,
   addInfoCommand(program, context)
   addModelsCommand(program, context)
   addTuneCommand(program, context)
+  addZeroShotCommand(program, context)
   return program
 }

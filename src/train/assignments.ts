@@ -47,15 +47,21 @@ function strongestOther(row: Float32Array, cluster: number): number {
 /** Probabilities in files: six decimals say all that float32 knows. */
 const decimals = (value: number): number => Number(value.toFixed(6))
 
-/** RFC 4180 CSV with a header line and `\n` line ends. */
-export function assignmentsCsv(rows: readonly Assignment[]): string {
+/**
+ * RFC 4180 CSV with a header line and `\n` line ends.
+ *
+ * @param names what the clusters are called, where they are known classes; by default their numbers
+ */
+export function assignmentsCsv(rows: readonly Assignment[], names?: readonly string[]): string {
   const withLabels = rows.some((row) => row.label !== undefined)
-  const head = ['path', 'cluster', 'probability', 'runner_up', 'runner_up_probability']
+  const what = names ? 'class' : 'cluster'
+  const head = ['path', what, 'probability', 'runner_up', 'runner_up_probability']
+  const nameOf = (cluster: number): string | number => (names ? safePath(names[cluster]!) : cluster)
   const lines = rows.map((row) => [
     safePath(row.path),
-    row.cluster,
+    nameOf(row.cluster),
     decimals(row.probability),
-    row.runnerUp,
+    nameOf(row.runnerUp),
     decimals(row.runnerUpProbability),
     ...(withLabels ? [safePath(row.label ?? '')] : []),
   ])

@@ -8,6 +8,7 @@ import {
   type Kernel,
   type ParameterType,
 } from './kernel.ts'
+import { storageFeatures, storedType } from './storage.ts'
 import { range } from './template.ts'
 
 /**
@@ -44,6 +45,8 @@ interface MapOptions<B extends string, P extends string> {
   readonly params?: Readonly<Record<P, ParameterType>>
   /** WGSL functions that the expression calls. */
   readonly helpers?: string
+  /** Bindings that are stored as f16; the others are f32, and so are the values of the expression. */
+  readonly halves?: readonly (B | 'out')[] | undefined
   /** The output's value by the inputs' values, each named as its input. */
   readonly expression: string
   readonly each: Each
@@ -54,6 +57,11 @@ export function mapKernel<B extends string, P extends string = never>(
   options: MapOptions<B, P>,
 ): Kernel<string, string> {
   const { label, inputs, output = 'out', params, helpers = '', expression, each } = options
+  const halves = new Set<string>(options.halves)
+  const storage = (name: string) => (halves.has(name) ? 'f16' : 'f32')
+  /** What is read of an input, as f32. */
+  const four = (name: string, text: string): string => (halves.has(name) ? `vec4f(${text})` : text)
+  const one = (name: string, text: string): string => (halves.has(name) ? `f32(${text})` : text)
   const entries = Object.entries<Spread>(inputs)
   const names = entries.map(([name]) => name)
   const rank = Math.max(0, ...entries.map(([, spread]) => rankOf(spread)))
@@ -65,16 +73,16 @@ export function mapKernel<B extends string, P extends string = never>(
   const strided = rank > 0 ? ['first'] : []
   const integers = ['size', ...strided, ...dimensions.map((i) => `d${i}`), ...spreadParams]
   const whole = entries.map(([name, spread]) => {
-    if (spread === 'whole') return `${name}[v]`
-    if (spread === 'row') return `${name}[${name}At]`
-    if (spread === 'scalar') return `vec4f(${name}[0].x)`
-    const places = [0, 1, 2, 3].map((c) => `${name}[${name}Place(4u * v + ${c}u)]`)
+    if (spread === 'whole') return four(name, `${name}[v]`)
+    if (spread === 'row') return four(name, `${name}[${name}At]`)
+    if (spread === 'scalar') return `vec4f(${one(name, `${name}[0].x`)})`
+    const places = [0, 1, 2, 3].map((c) => one(name, `${name}[${name}Place(4u * v + ${c}u)]`))
     return `vec4f(${places.join(', ')})`
   })
   const single = entries.map(([name, spread]) => {
-    if (spread === 'whole') return `${name}[v][c]`
-    if (spread === 'row') return `${name}[v % params.${name}Period][c]`
-    return spread === 'scalar' ? `${name}[0].x` : `${name}[${name}Place(4u * v + c)]`
+    if (spread === 'whole') return one(name, `${name}[v][c]`)
+    if (spread === 'row') return one(name, `${name}[v % params.${name}Period][c]`)
+    return one(name, spread === 'scalar' ? `${name}[0].x` : `${name}[${name}Place(4u * v + c)]`)
   })
   const rows = entries.filter(([, spread]) => spread === 'row').map(([name]) => name)
   const parameters = names.map((name) => `${name}: f32`).join(', ')
@@ -87,11 +95,14 @@ export function mapKernel<B extends string, P extends string = never>(
   const periods = spreadAs('row').map((name) => `${name}Period`)
   return defineKernel<string, string>({
     label,
+    features: storageFeatures(...[...names, output].map(storage)),
     bindings: {
       ...Object.fromEntries(
-        entries.map(([name, spread]) => [name, read(rankOf(spread) > 0 ? 'f32' : 'vec4<f32>')]),
+        entries.map(([name, spread]) => {
+          return [name, read(storedType(storage(name), rankOf(spread) === 0))]
+        }),
       ),
-      [output]: readWrite('vec4<f32>'),
+      [output]: readWrite(storedType(storage(output), true)),
     },
     params: { ...Object.fromEntries(integers.map((name) => [name, 'u32' as const])), ...params },
     splits: [
@@ -115,13 +126,13 @@ ${mainWgsl(GROUP)} {
   let end = min(start + ${share}u, full);
   ${rows.map(firstAt).join('\n  ')}
   for (var v = start + thread; v < end; v += ${GROUP}u) {
-    ${output}[v] = values(${whole.join(', ')});
+    ${output}[v] = ${storedType(storage(output), true)}(values(${whole.join(', ')}));
     ${rows.map(nextAt).join('\n    ')}
   }
   if (thread == 0u && start <= full && full < start + ${share}u) {
     let v = full;
     for (var c = 0u; c < params.size % 4u; c++) {
-      let y = value(${single.join(', ')});
+      let y = ${storage(output)}(value(${single.join(', ')}));
       switch c {
         case 0u: { ${output}[v].x = y; }
         case 1u: { ${output}[v].y = y; }
@@ -179,16 +190,17 @@ export const fillKernel = mapKernel({
 
 /** out = scale · x */
 export const scaleKernels = kernelFamily(
-  (each: Each) =>
+  ({ each, half }: { readonly each: Each; readonly half?: boolean }) =>
     mapKernel({
-      label: `scale.${each}`,
+      label: `scale.${each}${half ? '.f16' : ''}`,
       inputs: { x: 'whole' },
+      halves: half ? ['x', 'out'] : [],
       params: { scale: 'f32' },
       expression: 'params.scale * x',
       each,
     }) as Simple<'x' | 'out', 'size' | 'scale'>,
 )
-export const scaleKernel = scaleKernels(4)
+export const scaleKernel = scaleKernels({ each: 4 })
 
 /** out = factor[0] · x */
 export const scaleByKernel = mapKernel({

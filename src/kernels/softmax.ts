@@ -8,6 +8,7 @@ import {
   rowWorkgroups,
   type RowOptions,
 } from './rows.ts'
+import { storageFeatures, storedType } from './storage.ts'
 
 export interface SoftmaxOptions extends RowOptions {
   /** Whether the result is log(softmax(x)). */
@@ -27,10 +28,10 @@ const LOWEST = '-3.40282e38'
 /** `top` and `total`, the row's maximum and Σ exp(x − top), in two passes. */
 const twoPasses = (options: SoftmaxOptions): string => /* wgsl */ `
   var largest = ${LOWEST};
-  ${eachInRow(options, 'largest = max(largest, largestOf(x[i]));')}
+  ${eachInRow(options, 'largest = max(largest, largestOf(Element(x[i])));')}
   let top = maxOverRow(largest, lane);
   var sum = Element();
-  ${eachInRow(options, 'sum += exp(x[i] - top);')}
+  ${eachInRow(options, 'sum += exp(Element(x[i]) - top);')}
   let total = sumOverRow(added(sum), lane);
 `
 
@@ -44,17 +45,17 @@ const onePass = /* wgsl */ `
   var c = 0u;
   for (; c + 4u <= width; c += 4u) {
     let i = start + c;
-    let p = x[i];
-    let q = x[i + 1u];
-    let r = x[i + 2u];
-    let s = x[i + 3u];
+    let p = Element(x[i]);
+    let q = Element(x[i + 1u]);
+    let r = Element(x[i + 2u]);
+    let s = Element(x[i + 3u]);
     let largest = max(top, largestOf(max(max(p, q), max(r, s))));
     total = total * exp(top - largest)
       + added((exp(p - largest) + exp(q - largest)) + (exp(r - largest) + exp(s - largest)));
     top = largest;
   }
   for (; c < width; c++) {
-    let p = x[start + c];
+    let p = Element(x[start + c]);
     let largest = max(top, largestOf(p));
     total = total * exp(top - largest) + added(exp(p - largest));
     top = largest;
@@ -65,7 +66,7 @@ const each = (body: (k: number) => string): string => lines(range(SHORT).map(bod
 
 /** Reads, exponentiates and writes every element once; `width` is the same for all threads. */
 const inRegisters = (log: boolean): string => /* wgsl */ `
-  ${each((k) => `var x${k} = ${LOWEST}; if (${k}u < width) { x${k} = x[start + ${k}u]; }`)}
+  ${each((k) => `var x${k} = ${LOWEST}; if (${k}u < width) { x${k} = Element(x[start + ${k}u]); }`)}
   let top = max(${LOWEST}, ${range(SHORT - 1).reduceRight((rest, k) => `max(x${k}, ${rest})`, `x${SHORT - 1}`)});
   var total = 0.0;
   ${each((k) => `let e${k} = exp(x${k} - top); if (${k}u < width) { total += e${k}; }`)}
@@ -73,7 +74,7 @@ const inRegisters = (log: boolean): string => /* wgsl */ `
   let shift = ${log ? 'select(log(total), 0.0, masked)' : 'select(1.0 / total, 0.0, masked)'};
   ${each((k) => {
     const value = log ? `(x${k} - top) - shift` : `e${k} * shift`
-    return `if (${k}u < width) { out[start + ${k}u] = ${value}; }`
+    return `if (${k}u < width) { out[start + ${k}u] = Stored(${value}); }`
   })}
 `
 
@@ -82,11 +83,12 @@ const inRegisters = (log: boolean): string => /* wgsl */ `
  * first, so that no exponential overflows. A row of −∞ alone gives 0.
  */
 export const softmaxKernel = kernelFamily((options: SoftmaxOptions) => {
-  const { log, lanes, vector, short } = options
+  const { log, lanes, vector, short, from, to } = options
   return defineKernel({
     label: name(options),
+    features: storageFeatures(from, to),
     splits: [splitRows(['x', 'out'])],
-    bindings: { x: read(rowType(vector)), out: readWrite(rowType(vector)) },
+    bindings: { x: read(storedType(from, vector)), out: readWrite(storedType(to, vector)) },
     params: { rows: 'u32', columns: 'u32' },
     workgroups: rowWorkgroups(lanes),
     wgsl: rowKernelWgsl(
@@ -98,9 +100,9 @@ export const softmaxKernel = kernelFamily((options: SoftmaxOptions) => {
   ${
     log
       ? `let shift = select(log(total), 0.0, masked);
-  ${eachInRow(options, 'out[i] = (x[i] - top) - shift;')}`
+  ${eachInRow(options, 'out[i] = Stored((Element(x[i]) - top) - shift);')}`
       : `let factor = select(1.0 / total, 0.0, masked);
-  ${eachInRow(options, 'out[i] = exp(x[i] - top) * factor;')}`
+  ${eachInRow(options, 'out[i] = Stored(exp(Element(x[i]) - top) * factor);')}`
   }`,
     ),
   })

@@ -50,7 +50,7 @@ export const embedTokensKernel = kernelFamily((options: RowOptions) => {
         along: 'batch',
         per: {
           patches: ({ n, dimension }) => n * dimension,
-          out: ({ n, dimension }) => (n + 1) * dimension,
+          out: ({ n, prefixes, dimension }) => (n + prefixes) * dimension,
         },
       },
     ],

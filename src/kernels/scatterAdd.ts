@@ -5,6 +5,7 @@ import {
   mainWgsl,
   read,
   readWrite,
+  type Split,
 } from './kernel.ts'
 
 /**
@@ -17,8 +18,8 @@ import {
 const GROUP = 64
 
 /** An index past the end names the last row: a write outside the buffer could land anywhere. */
-const rowOf = /* wgsl */ `
-fn rowOf(m: u32) -> u32 { return min(index[m], params.rows - 1u); }
+const rowOf = (rows: 'rows' | 'all'): string => /* wgsl */ `
+fn rowOf(m: u32) -> u32 { return min(index[m], params.${rows} - 1u); }
 `
 
 interface ScatterAddOptions {
@@ -28,16 +29,22 @@ interface ScatterAddOptions {
   readonly vector: boolean
 }
 
-const params = { rows: 'u32', columns: 'u32', count: 'u32' } as const
+/** Of `all` rows, a dispatch adds to `rows` from `first` on. */
+const params = { rows: 'u32', columns: 'u32', first: 'u32', all: 'u32', count: 'u32' } as const
+const splits = ({ vector }: ScatterAddOptions): Split<string, keyof typeof params>[] => {
+  const row = ({ columns }: { readonly columns: number }): number => columns * (vector ? 4 : 1)
+  return [{ along: 'rows', offset: 'first', per: { base: row, out: row } }]
+}
 const perElement = ({ rows, columns }: { rows: number; columns: number }) =>
   linearWorkgroups(rows * columns, GROUP)
 
 const head = ({ base, vector }: ScatterAddOptions): string => /* wgsl */ `
 ${mainWgsl(GROUP)} {
   let i = linearWorkgroup(id, count) * ${GROUP}u + thread;
-  let row = i / params.columns;
-  let column = i - row * params.columns;
-  if (row >= params.rows) { return; }
+  let own = i / params.columns;
+  let column = i - own * params.columns;
+  if (own >= params.rows) { return; }
+  let row = params.first + own;
   var sum = ${base ? 'base[i]' : vector ? 'vec4f()' : '0.0'};
 `
 
@@ -55,8 +62,9 @@ export const scatterAddScanKernel = kernelFamily((options: ScatterAddOptions) =>
     label: `scatterAdd.scan${suffix(options)}`,
     bindings: { index: read('u32'), ...bindings(options) },
     params,
+    splits: splits(options),
     workgroups: perElement,
-    wgsl: /* wgsl */ `${rowOf}${head(options)}
+    wgsl: /* wgsl */ `${rowOf('all')}${head(options)}
   for (var m = 0u; m < params.count; m++) {
     if (rowOf(m) == row) { sum += source[m * params.columns + column]; }
   }
@@ -68,10 +76,11 @@ export const scatterAddScanKernel = kernelFamily((options: ScatterAddOptions) =>
 
 /** Adds the rows that `order` lists from `starts[row]` up to `starts[row + 1]`. */
 export const scatterAddSortedKernel = kernelFamily((options: ScatterAddOptions) =>
-  defineKernel<string, 'rows' | 'columns'>({
+  defineKernel<string, keyof typeof params>({
     label: `scatterAdd.sorted${suffix(options)}`,
     bindings: { starts: read('u32'), order: read('u32'), ...bindings(options) },
-    params: { rows: 'u32', columns: 'u32' },
+    params,
+    splits: splits(options),
     workgroups: perElement,
     wgsl: /* wgsl */ `${head(options)}
   let end = starts[row + 1u];
@@ -88,7 +97,7 @@ export const countRowsKernel = defineKernel({
   bindings: { index: read('u32'), counts: readWrite('atomic<u32>') },
   params: { rows: 'u32', count: 'u32' },
   workgroups: ({ count }) => linearWorkgroups(count, GROUP),
-  wgsl: /* wgsl */ `${rowOf}
+  wgsl: /* wgsl */ `${rowOf('rows')}
 ${mainWgsl(GROUP)} {
   let m = linearWorkgroup(id, count) * ${GROUP}u + thread;
   if (m < params.count) { atomicAdd(&counts[rowOf(m)], 1u); }
@@ -135,7 +144,7 @@ export const placeRowsKernel = defineKernel({
   },
   params: { rows: 'u32', count: 'u32' },
   workgroups: ({ count }) => linearWorkgroups(count, GROUP),
-  wgsl: /* wgsl */ `${rowOf}
+  wgsl: /* wgsl */ `${rowOf('rows')}
 ${mainWgsl(GROUP)} {
   let m = linearWorkgroup(id, count) * ${GROUP}u + thread;
   if (m >= params.count) { return; }

@@ -31,26 +31,9 @@ export const stridedCopyKernel = kernelFamily((options: StridedCopyOptions) => {
   const inner = range(rank).slice(1)
   const names = ['size', 'offset', ...range(rank).map((d) => `s${d}`), ...inner.map((d) => `d${d}`)]
   const share = GROUP * each
-  const width = vector ? 4 : 1
-  type Params = Readonly<Record<string, number>>
-  /** Elements of the dense side to one coordinate of the first dimension. */
-  const dense = (params: Params): number => inner.reduce((size, d) => size * params[`d${d}`]!, 1)
-  /** The same of the other side, if they lie one after the other there; else 0, it can't be cut. */
-  const spaced = (params: Params): number => {
-    const last = inner.reduce((at, d) => at + (params[`d${d}`]! - 1) * params[`s${d}`]!, 0)
-    const apart = params['offset']! + last < params['s0']!
-    return apart ? (params['s0']! / dense(params)) * width : 0
-  }
   return defineKernel<'x' | 'out', string>({
     label: `stridedCopy.${direction}.${rank}${vector ? '.vec4' : ''}.${each}`,
     bindings: { x: read(type), out: readWrite(type) },
-    splits: [
-      {
-        along: 'size',
-        per: direction === 'read' ? { x: spaced, out: width } : { x: width, out: spaced },
-        step: dense,
-      },
-    ],
     params: Object.fromEntries(names.map((name) => [name, 'u32' as const])),
     workgroups: ({ size }) => linearWorkgroups(size!, share),
     wgsl: /* wgsl */ `

@@ -140,8 +140,9 @@ export function embedTokens<D extends FloatDtype = 'f32'>(
       half: () => embedded(inputs, dtype),
     })
   }
-  // The fused kernel reads back what it wrote, which must not be rounded meanwhile.
-  if (dtype === 'f16' || needsGradient(patches, prefix, positions, weight, bias)) {
+  // The fused kernel reads back what it wrote, which must not be rounded meanwhile, and can't be cut.
+  const large = patches.byteLength + positions.byteLength > patches.device.maxBindingBytes
+  if (large || dtype === 'f16' || needsGradient(patches, prefix, positions, weight, bias)) {
     const tokens = embedTokens(patches, prefix, positions)
     const normed = layerNorm(tokens, weight, bias, { eps, dtype })
     tokens.dispose()

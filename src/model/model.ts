@@ -3,10 +3,12 @@ import { KeeplightError } from '../runtime/errors.ts'
 import { record, type Plan } from '../runtime/plan.ts'
 import type { Tensor } from '../runtime/tensor.ts'
 import { normalizePixels, type PreprocessConfig } from './preprocess.ts'
-import { parseSafetensors } from './safetensors.ts'
+import { bufferSource, type ByteSource } from './byteSource.ts'
+import { loadVit } from './loadTowers.ts'
+import type { LoadOptions } from './loadWeights.ts'
+import type { ShardedSource } from './safetensorsSource.ts'
 import { familyPreprocess, featureSize, type VitConfig } from './vit/config.ts'
-import { readVit } from './vit/names.ts'
-import { classRowsOf, VisionTransformer } from './vit/vit.ts'
+import { classRowsOf, type VisionTransformer } from './vit/vit.ts'
 
 type EmbedPlan = Plan<{ pixels: Tensor<'f32'>; classRows: Tensor<'u32'> }, Tensor<'f32'>>
 
@@ -26,6 +28,7 @@ export class VisionModel {
   readonly #device: Device
   readonly #plans = new Map<number, Promise<EmbedPlan>>()
   #turn: Promise<unknown> = Promise.resolve()
+  readonly #afterwards: (() => void)[] = []
 
   /** @internal Use `loadModel`. */
   constructor(
@@ -116,11 +119,16 @@ export class VisionModel {
     }
     this.#plans.clear()
     this.encoder.dispose()
+    for (const run of this.#afterwards.splice(0)) run()
+  }
+
+  /** Has something run at the end of `dispose`, such as closing a device of the model's own. */
+  onDispose(run: () => void): void {
+    this.#afterwards.push(run)
   }
 }
 
-export interface ModelOptions {
-  readonly device: Device
+export interface ModelOptions extends LoadOptions {
   /** Overrides the family's preparation of pictures. */
   readonly preprocess?: PreprocessConfig
 }
@@ -130,18 +138,36 @@ export interface ModelOptions {
  *
  * @throws KeeplightError `format` when the file is damaged or holds no known encoder
  */
-export async function modelFromBytes(
+export function modelFromBytes(
   name: string,
   bytes: Uint8Array<ArrayBuffer>,
-  { device, preprocess }: ModelOptions,
+  options: ModelOptions,
 ): Promise<VisionModel> {
-  const { config, weights, scheme } = readVit(parseSafetensors(bytes))
-  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', bytes))
-  const hash = Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('')
-  return new VisionModel(device, new VisionTransformer(device, config, weights), {
+  return modelFromSource(name, bufferSource(name, bytes), options)
+}
+
+/**
+ * Builds an encoder from a safetensors file or the files of an index, reading its tensors and no
+ * others. The source is closed at the end; it can be read from again.
+ *
+ * The model's `hash` is the SHA-256 of a file in memory or on disk. Of what is fetched by ranges it
+ * is that over the hashes of header and tensors, see {@link SafetensorsSource.hash}; after either
+ * stands the dtype where it is not f32.
+ *
+ * @throws KeeplightError `format` when the file is damaged or holds no known encoder, `input` when it
+ *   can't be read, `internal` when the GPU does not hold what it was given, `aborted`
+ */
+export async function modelFromSource(
+  name: string,
+  source: ByteSource | ShardedSource,
+  { preprocess, ...options }: ModelOptions,
+): Promise<VisionModel> {
+  const { encoder, scheme, hash } = await loadVit(source, options)
+  const { family, imageSize } = encoder.config
+  return new VisionModel(options.device, encoder, {
     name,
     hash,
-    preprocess: preprocess ?? familyPreprocess(config.family, config.imageSize),
+    preprocess: preprocess ?? familyPreprocess(family, imageSize),
     scheme,
   })
 }

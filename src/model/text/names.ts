@@ -1,11 +1,16 @@
 import { KeeplightError } from '../../runtime/errors.ts'
 import {
   CheckpointReader,
+  hostWeights,
   type BlockNames,
   type BlockWeights,
   type Checkpoint,
+  type CheckpointIndex,
+  type HostLeaves,
+  type Leaves,
   type NormWeights,
   type ProjectionName,
+  type SlotLeaves,
 } from '../checkpoint.ts'
 
 /** Sizes of CLIP's text tower; all the rest is the same in every published model. */
@@ -23,20 +28,22 @@ export interface TextConfig {
   readonly projection: number
 }
 
-/** Host copies of a text tower's weights, whatever the file called them. All f32, row-major. */
-export interface TextWeights {
+/** A text tower's weights, whatever the file called them; by default host arrays, f32, row-major. */
+export interface TextWeights<L extends Leaves = HostLeaves> {
   /** [vocabulary, D] */
-  readonly tokens: Float32Array
+  readonly tokens: L['plain']
   /** [context, D] */
-  readonly positions: Float32Array
-  readonly blocks: readonly BlockWeights[]
-  readonly finalNorm: NormWeights
+  readonly positions: L['plain']
+  readonly blocks: readonly BlockWeights<L>[]
+  readonly finalNorm: NormWeights<L>
   /** [E, D] */
-  readonly projection: Float32Array
+  readonly projection: L['matrix']
 }
 
 interface NamingScheme extends BlockNames {
   readonly label: string
+  /** How the names of its tensors begin; others in the file belong to something else. */
+  readonly own: readonly string[]
   readonly tokens: string
   readonly positions: string
   readonly finalNorm: string
@@ -46,6 +53,7 @@ interface NamingScheme extends BlockNames {
 const schemes: readonly NamingScheme[] = [
   {
     label: 'OpenAI CLIP',
+    own: ['transformer.', 'token_embedding.', 'ln_final.'],
     tokens: 'token_embedding.weight',
     positions: 'positional_embedding',
     block: 'transformer.resblocks.N',
@@ -60,6 +68,7 @@ const schemes: readonly NamingScheme[] = [
   },
   {
     label: 'Hugging Face CLIP',
+    own: ['text_model.', 'text_projection.'],
     tokens: 'text_model.embeddings.token_embedding.weight',
     positions: 'text_model.embeddings.position_embedding.weight',
     block: 'text_model.encoder.layers.N',
@@ -74,12 +83,22 @@ const schemes: readonly NamingScheme[] = [
   },
 ]
 
+/** In files of text towers, and no part of what they compute. */
+const IGNORED = /(position_ids|attn_mask)$/
+
+/** A text tower found in a checkpoint; its weights are slots, which say what to read. */
+export interface TextPlan {
+  readonly config: TextConfig
+  readonly weights: TextWeights<SlotLeaves>
+}
+
 /**
- * Copies CLIP's text tower out of a checkpoint, checking every shape.
+ * Finds CLIP's text tower in a checkpoint and checks every shape; nothing is read.
  *
- * @throws KeeplightError `format` when the file has none, naming what is missing or of another shape
+ * @throws KeeplightError `format` when the file has none, or naming everything that is missing, of
+ *   another shape or too much
  */
-export function readText(file: Checkpoint): { config: TextConfig; weights: TextWeights } {
+export function planText(file: CheckpointIndex): TextPlan {
   const scheme = schemes.find(({ tokens }) => file.tensors.has(tokens))
   if (!scheme) {
     const names = schemes.map(({ tokens, label }) => `${tokens} (${label})`).join(' or ')
@@ -90,27 +109,30 @@ export function readText(file: Checkpoint): { config: TextConfig; weights: TextW
     )
   }
   const reader = new CheckpointReader(file, scheme.label, '')
-  const [vocabulary = 0, hiddenSize = 0] = reader.shapeOf(scheme.tokens)
-  const context = reader.shapeOf(scheme.positions)[0] ?? 0
+  const [vocabulary = 0, hiddenSize = 0] = reader.find(scheme.tokens) ?? []
+  const context = reader.find(scheme.positions)?.[0] ?? 0
   const { name, transposed } = scheme.projection
-  const projection = reader.shapeOf(name)[transposed ? 1 : 0] ?? 0
+  const projection = reader.find(name)?.[transposed ? 1 : 0] ?? 0
   const { blocks, heads, mlpSize } = reader.blocks(scheme, hiddenSize)
-  return {
-    config: {
-      vocabulary,
-      context,
-      hiddenSize,
-      layers: blocks.length,
-      heads,
-      mlpSize,
-      projection,
-    },
-    weights: {
-      tokens: reader.take(scheme.tokens, [vocabulary, hiddenSize]),
-      positions: reader.take(scheme.positions, [context, hiddenSize]),
-      blocks,
-      finalNorm: reader.norm(scheme.finalNorm, hiddenSize),
-      projection: reader.projection(scheme.projection, projection, hiddenSize),
-    },
+  const weights: TextWeights<SlotLeaves> = {
+    tokens: reader.take('plain', scheme.tokens, [vocabulary, hiddenSize]),
+    positions: reader.take('plain', scheme.positions, [context, hiddenSize]),
+    blocks,
+    finalNorm: reader.norm(scheme.finalNorm, hiddenSize),
+    projection: reader.projection(scheme.projection, projection, hiddenSize),
   }
+  reader.finish(scheme.own, IGNORED)
+  const layers = blocks.length
+  const config = { vocabulary, context, hiddenSize, layers, heads, mlpSize, projection }
+  return { config, weights }
+}
+
+/**
+ * CLIP's text tower of a checkpoint in memory, as host arrays.
+ *
+ * @throws KeeplightError `format` as {@link planText}
+ */
+export function readText(file: Checkpoint): { config: TextConfig; weights: TextWeights } {
+  const { config, weights } = planText(file)
+  return { config, weights: hostWeights(file, weights) }
 }

@@ -1,4 +1,10 @@
-import { SHORT, softmaxBackwardKernel, softmaxKernel } from '../../kernels/softmax.ts'
+import {
+  packs,
+  SHORT,
+  softmaxBackwardKernel,
+  softmaxKernel,
+  softmaxPackedKernel,
+} from '../../kernels/softmax.ts'
 import { rowsOf } from '../rows.ts'
 import { apply, type Op } from '../tape.ts'
 import type { Tensor } from '../tensor.ts'
@@ -8,6 +14,10 @@ const softmaxOp: Op<{ x: Tensor<'f32'> }, { log: boolean }, { out: Tensor<'f32'>
   forward({ x }, { log }) {
     const { rows, columns, options } = rowsOf(x)
     const out = x.device.empty(x.shape)
+    if (packs(rows, columns)) {
+      x.device.dispatch(softmaxPackedKernel({ log, columns }), { x, out }, { rows, columns })
+      return { out, saved: { out } }
+    }
     const short = columns <= SHORT && options.lanes === 1 && !options.vector
     x.device.dispatch(softmaxKernel({ log, ...options, short }), { x, out }, { rows, columns })
     return { out, saved: { out } }

@@ -1,4 +1,12 @@
-import { defineKernel, kernelFamily, read, readWrite, splitRows } from './kernel.ts'
+import {
+  defineKernel,
+  kernelFamily,
+  linearWorkgroups,
+  mainWgsl,
+  read,
+  readWrite,
+  splitRows,
+} from './kernel.ts'
 import { lines, range } from './template.ts'
 import {
   eachInRow,
@@ -18,6 +26,9 @@ export interface SoftmaxOptions extends RowOptions {
 }
 
 export const SHORT = 16
+
+/** Threads of a workgroup of {@link softmaxPackedKernel}. */
+const PACKED_GROUP = 64
 
 const name = (options: SoftmaxOptions): string =>
   `${options.log ? 'logSoftmax' : 'softmax'}.${rowSuffix(options)}${options.short ? '.short' : ''}`
@@ -107,6 +118,68 @@ export const softmaxKernel = kernelFamily((options: SoftmaxOptions) => {
     ),
   })
 })
+
+/** Rows that fill whole vec4s together. */
+const rowsTogether = (columns: number): number =>
+  columns % 4 === 0 ? 1 : columns % 2 === 0 ? 2 : 4
+
+/** Elements that a thread of {@link softmaxPackedKernel} keeps in registers at most. */
+const PACKED = 28
+
+/** Whether {@link softmaxPackedKernel} takes a matrix. */
+export const packs = (rows: number, columns: number): boolean =>
+  columns * rowsTogether(columns) <= PACKED && rows % rowsTogether(columns) === 0
+
+/**
+ * The same for few columns, as many rows to a thread as fill whole vec4s, all of them in registers: a
+ * load or a store of a vec4 costs little more than one of a scalar. Columns are part of the text.
+ */
+export const softmaxPackedKernel = kernelFamily(
+  ({ log, columns }: { readonly log: boolean; readonly columns: number }) => {
+    const together = rowsTogether(columns)
+    const quads = range((columns * together) / 4)
+    const component = (i: number): string => `.${'xyzw'[i % 4]}`
+    const element = (row: number, c: number): string => {
+      const i = row * columns + c
+      return `q${Math.floor(i / 4)}${component(i)}`
+    }
+    const all = range(columns)
+    const ofRow = (row: number): string => /* wgsl */ `
+  let top${row} = ${all.reduce((largest, c) => `max(${largest}, ${element(row, c)})`, LOWEST)};
+  ${lines(all.map((c) => `let e${row * columns + c} = exp(${element(row, c)} - top${row});`))}
+  let total${row} = ${all.map((c) => `e${row * columns + c}`).join(' + ')};
+  let masked${row} = total${row} == 0.0;
+  let shift${row} = ${log ? `select(log(total${row}), 0.0, masked${row})` : `select(1.0 / total${row}, 0.0, masked${row})`};`
+    const result = (i: number): string => {
+      const row = Math.floor(i / columns)
+      return log
+        ? `(${element(row, i % columns)} - top${row}) - shift${row}`
+        : `e${i} * shift${row}`
+    }
+    return defineKernel({
+      label: `${log ? 'logSoftmax' : 'softmax'}.packed.${columns}`,
+      splits: [{ ...splitRows(['x', 'out']), step: together }],
+      bindings: { x: read('vec4<f32>'), out: readWrite('vec4<f32>') },
+      params: { rows: 'u32', columns: 'u32' },
+      workgroups: ({ rows }) => linearWorkgroups(rows / together, PACKED_GROUP),
+      wgsl: /* wgsl */ `
+${mainWgsl(PACKED_GROUP)} {
+  let t = linearWorkgroup(id, count) * ${PACKED_GROUP}u + thread;
+  if (t * ${together}u >= params.rows) { return; }
+  let start = t * ${quads.length}u;
+  ${lines(quads.map((k) => `let q${k} = x[start + ${k}u];`))}
+  ${lines(range(together).map(ofRow))}
+  ${lines(
+    quads.map((k) => {
+      const values = [0, 1, 2, 3].map((c) => result(4 * k + c))
+      return `out[start + ${k}u] = vec4f(${values.join(', ')});`
+    }),
+  )}
+}
+`,
+    })
+  },
+)
 
 /**
  * Gradient from the saved output.

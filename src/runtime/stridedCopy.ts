@@ -1,5 +1,7 @@
 import { eachThread } from '../kernels/elementwise.ts'
-import { stridedCopyKernel } from '../kernels/strided.ts'
+import { STRIDED_GROUP, stridedCopyKernel } from '../kernels/strided.ts'
+import { transposeKernel } from '../kernels/transpose.ts'
+import { placeValues, walkValues } from '../kernels/walk.ts'
 import { mergeDimensions } from './broadcast.ts'
 import type { Device } from './device.ts'
 import { expect, formatShape, sizeOf, type Shape } from './shape.ts'
@@ -13,6 +15,8 @@ export interface Places {
   readonly offset: number
 }
 
+type Direction = 'read' | 'write'
+
 /** Places after neighbouring dimensions were joined; one dimension at least. */
 interface Merged {
   readonly sizes: readonly number[]
@@ -23,7 +27,7 @@ interface Merged {
 /** Copies between a dense tensor and places in another; outside the tape. */
 export function stridedCopy(
   op: string,
-  direction: 'read' | 'write',
+  direction: Direction,
   x: Tensor<'f32'>,
   out: Tensor<'f32'>,
   { shape, strides, offset }: Places,
@@ -37,7 +41,9 @@ export function stridedCopy(
   expect(rank <= 5, op, () => {
     return `${formatShape(shape)} moves along ${rank} dimensions apart, expected at most five; split the op`
   })
-  const whole = { sizes: merged.shape, steps: merged.strides[0]!, offset }
+  const steps = merged.strides[0]!
+  if (transposes(direction, x, out, { shape: merged.shape, strides: steps, offset })) return
+  const whole = { sizes: merged.shape, steps, offset }
   const { maxBindingBytes } = x.device
   const large = x.byteLength > maxBindingBytes || out.byteLength > maxBindingBytes
   const units = large ? unitsOfPart(whole, x.device) : 0
@@ -67,7 +73,7 @@ function unitsOfPart(whole: Merged, device: Device): number {
 
 /** The copy by runs of the first dimension, each over the part of both tensors that it touches. */
 function copyInParts(
-  direction: 'read' | 'write',
+  direction: Direction,
   x: Tensor<'f32'>,
   out: Tensor<'f32'>,
   whole: Merged,
@@ -101,7 +107,7 @@ const windowOf = (x: Tensor<'f32'>, start: number, count: number): Tensor<'f32'>
   new Tensor(x.device, x.allocation, [count], 'f32', x.offset + 4 * start)
 
 function copy(
-  direction: 'read' | 'write',
+  direction: Direction,
   x: Tensor<'f32'>,
   out: Tensor<'f32'>,
   { sizes: counts, steps, offset }: Merged,
@@ -112,14 +118,54 @@ function copy(
     steps[last] === 1 && [offset, counts[last]!, ...steps.slice(0, -1)].every((n) => n % 4 === 0)
   const unit = (n: number): number => (vector ? n / 4 : n)
   const sizes = counts.map((n, i) => (i === last ? unit(n) : n))
-  const params: Record<string, number> = { size: sizeOf(sizes), offset: unit(offset) }
-  sizes.forEach((n, i) => i > 0 && (params[`d${i}`] = n))
-  steps.forEach((n, i) => (params[`s${i}`] = i === last ? n : unit(n)))
+  const units = steps.map((n, i) => (i === last ? n : unit(n)))
   const kernel = stridedCopyKernel({
     rank: rank as 1 | 2 | 3 | 4 | 5,
     direction,
     vector,
     each: eachThread(x.device.adapter.software),
   })
-  x.device.dispatch(kernel, { x, out }, params)
+  x.device.dispatch(
+    kernel,
+    { x, out },
+    {
+      size: sizeOf(sizes),
+      offset: unit(offset),
+      ...walkValues(sizes, STRIDED_GROUP),
+      ...placeValues('s', sizes, units, STRIDED_GROUP),
+    },
+  )
+}
+
+/** Whether the places are transposed matrices of whole vec4s, which are then copied. */
+function transposes(
+  direction: Direction,
+  x: Tensor<'f32'>,
+  out: Tensor<'f32'>,
+  { shape, strides, offset }: Places,
+): boolean {
+  const { device } = x
+  const rank = shape.length
+  if (rank < 2 || rank > 4 || strides[rank - 2] !== 1 || strides[rank - 1] === 1) return false
+  const [outer, inner, rows, columns] = [...[1, 1].slice(rank - 2), ...shape]
+  const [outerStride, innerStride, , columnStride] = [...[0, 0].slice(rank - 2), ...strides]
+  const numbers = [rows!, columns!, outerStride!, innerStride!, columnStride!, offset]
+  const bound = Math.max(x.byteLength, out.byteLength) <= device.maxBindingBytes
+  if (!bound || !numbers.every((n) => n % 4 === 0)) return false
+  const kernel = transposeKernel({ direction, tiles: device.adapter.software ? 4 : 1 })
+  device.dispatch(
+    kernel,
+    { x, out },
+    {
+      outer: outer!,
+      inner: inner!,
+      rows: rows!,
+      columns: columns!,
+      outerStride: outerStride!,
+      innerStride: innerStride!,
+      columnStride: columnStride!,
+      offset,
+    },
+  )
+  return true
 }

@@ -1,9 +1,11 @@
-import { fillKernel } from '../../kernels/elementwise.ts'
+import { eachThread, fillKernel } from '../../kernels/elementwise.ts'
 import {
   countRowsKernel,
   placeRowsKernel,
   scatterAddScanKernel,
   scatterAddSortedKernel,
+  SORT_LANES,
+  sortAloneKernel,
   sortRowsKernel,
   startsOfRowsKernel,
 } from '../../kernels/scatterAdd.ts'
@@ -14,8 +16,11 @@ import type { Tensor } from '../tensor.ts'
 type F32 = Tensor<'f32'>
 type U32 = Tensor<'u32'>
 
-/** Longest index that every element scans by itself, in one dispatch; a longer one is sorted in five. */
+/** Longest index that every element scans by itself, in one dispatch; a longer one is sorted first. */
 const SCAN = 64
+
+/** Most rows and parts that a software adapter sorts in one workgroup, and so on one core. */
+const ALONE = 32_768
 
 /**
  * out[index[m]] = base + Σ source[m], in ascending order of m; outside the tape. The bits don't depend
@@ -71,7 +76,8 @@ function addInto(source: F32, index: U32, out: F32, base?: F32): F32 {
     return out
   }
   const { starts, order } = sortByRow(index, rows)
-  const kernel = scatterAddSortedKernel(options)
+  const each = eachThread(device.adapter.software)
+  const kernel = scatterAddSortedKernel({ ...options, each })
   device.dispatch(kernel, { ...tensors, starts, order }, sizes)
   starts.dispose()
   order.dispose()
@@ -82,9 +88,16 @@ function addInto(source: F32, index: U32, out: F32, base?: F32): F32 {
 function sortByRow(index: U32, rows: number): { starts: U32; order: U32 } {
   const { device } = index
   const count = index.size
-  const counts = device.empty([rows], 'u32')
   const starts = device.empty([rows + 1], 'u32')
   const order = device.empty([count], 'u32')
+  const fits = 4 * rows * SORT_LANES <= device.maxBindingBytes
+  if (device.adapter.software && fits && rows <= ALONE && count <= ALONE) {
+    const table = device.empty([rows * SORT_LANES], 'u32')
+    device.dispatch(sortAloneKernel, { index, table, starts, order }, { rows, count })
+    table.dispose()
+    return { starts, order }
+  }
+  const counts = device.empty([rows], 'u32')
   // The bits of 0 are those of 0.0.
   device.dispatch(fillKernel, { out: counts }, { size: rows, value: 0 })
   device.dispatch(countRowsKernel, { index, counts }, { rows, count })

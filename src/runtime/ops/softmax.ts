@@ -1,4 +1,10 @@
-import { SHORT, softmaxBackwardKernel, softmaxKernel } from '../../kernels/softmax.ts'
+import {
+  packs,
+  SHORT,
+  softmaxBackwardKernel,
+  softmaxKernel,
+  softmaxPackedKernel,
+} from '../../kernels/softmax.ts'
 import type { FloatDtype } from '../dtype.ts'
 import { rowsOf } from '../rows.ts'
 import { apply, type Op } from '../tape.ts'
@@ -9,6 +15,10 @@ import { inStorage } from './half.ts'
 function normalized<D extends FloatDtype>(x: Tensor<D>, log: boolean): Tensor<D> {
   const { rows, columns, options } = rowsOf(x)
   const out = x.device.empty(x.shape, x.dtype)
+  if (x.dtype === 'f32' && packs(rows, columns)) {
+    x.device.dispatch(softmaxPackedKernel({ log, columns }), { x, out }, { rows, columns })
+    return out
+  }
   const short = columns <= SHORT && options.lanes === 1 && !options.vector
   const storage = x.dtype === 'f16' ? ({ from: 'f16', to: 'f16' } as const) : {}
   const kernel = softmaxKernel({ log, ...options, short, ...storage })

@@ -283,16 +283,16 @@ ${mainWgsl(GROUP)} {
   let end = min(first + ${EVAL_ROWS}u, params.rows);
   let n = f32(params.all);
   let mean = statistics[c];
-  let invStd = statistics[params.columns + c];
+  let inverse = statistics[params.columns + c];
   let w = weight[c];
   let b = bias[c];
   let dB = dBias[c];
   let dW = dWeight[c];
   for (var row = first; row < end; row++) {
     let i = row * params.columns + c;
-    let normalized = (x[i] - mean) * invStd;
+    let normalized = (x[i] - mean) * inverse;
     let g = passed(dOut[i], normalized * w + b);
-    dX[i] = w * invStd * (g - (dB + normalized * dW) / n);
+    dX[i] = w * inverse * (g - (normalized * dW + dB) / n);
   }
 }
 `,

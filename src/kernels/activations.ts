@@ -1,4 +1,4 @@
-import { erfWgsl } from './functions.ts'
+import { normalWgsl } from './functions.ts'
 
 /**
  * Activation functions as WGSL and their derivatives, shared by matmul epilogues and by the
@@ -22,11 +22,23 @@ fn activate(x: f32) -> f32 { return select(x, 0.0, x < 0.0); }
 fn activateGradient(x: f32) -> f32 { return select(0.0, 1.0, x > 0.0); }
 `
     case 'gelu':
-      return /* wgsl */ `${erfWgsl}
-fn activate(x: f32) -> f32 { return 0.5 * x * onePlusErf(x * 0.7071067811865476); }
+      return /* wgsl */ `${normalWgsl}
+// |x|/√2, past which both the density and the tail are 0.
+fn geluArgument(x: f32) -> f32 {
+  let a = abs(x) * 0.7071067811865476;
+  return select(a, 9.38, a > 9.38);
+}
+fn activate(x: f32) -> f32 {
+  let a = geluArgument(x);
+  let tail = halfErfc(a, expNear(-a * a));
+  return x * select(1.0 - tail, tail, x < 0.0);
+}
 fn activateGradient(x: f32) -> f32 {
-  let z = select(select(x, 15.0, x > 15.0), -15.0, x < -15.0);
-  return 0.5 * onePlusErf(z * 0.7071067811865476) + z * 0.3989422804014327 * exp(-0.5 * z * z);
+  let a = geluArgument(x);
+  let density = expNear(-a * a);
+  let tail = halfErfc(a, density);
+  let slope = 0.5641895835477563 * a * density;
+  return select(1.0 - tail + slope, tail - slope, x < 0.0);
 }
 `
     case 'quickGelu':

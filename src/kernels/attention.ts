@@ -5,7 +5,7 @@ import {
   sliceWorkgroups,
   type AttentionParam,
 } from './attentionLayout.ts'
-import { bindings, label, MASKED, splits, transposedReduction } from './attentionParts.ts'
+import { bindings, label, MASKED, splits, stored, transposedReduction } from './attentionParts.ts'
 import { softwareKernel } from './attentionSoftware.ts'
 import {
   defineKernel,
@@ -15,10 +15,11 @@ import {
   type Kernel,
   type KernelVariant,
 } from './kernel.ts'
+import { storageFeatures } from './storage.ts'
 import { lines, pick, range } from './template.ts'
 
 /**
- * out = softmax(scale · Q·Kᵀ) · V for every head, f32, without storing the scores.
+ * out = softmax(scale · Q·Kᵀ) · V for every head, computed in f32, without storing the scores.
  *
  * Keys are taken in blocks; a running maximum and a running sum keep the softmax exact (Milakov and
  * Gimelshein, "Online normalizer calculation for softmax", 2018; Dao et al., "FlashAttention", 2022).
@@ -31,6 +32,8 @@ export interface AttentionOptions {
   /** Also writes log Σ exp(score) of every row, which the backward pass starts from. */
   readonly logSumExp: boolean
   readonly variant: KernelVariant
+  /** Whether q, k, v and out are stored as f16; without `logSumExp`, as no gradient follows. */
+  readonly half?: boolean
 }
 
 export const MAX_HEAD_SIZE = 128
@@ -45,7 +48,8 @@ export const attentionKernel = kernelFamily((options: AttentionOptions) => {
       : options.variant === 'subgroup8'
         ? softwareKernel(options)
         : subgroupKernel(options)
-  return { ...kernel, cost: attentionCost(2, options.causal) }
+  const features = [...(kernel.features ?? []), ...storageFeatures(options.half ? 'f16' : 'f32')]
+  return { ...kernel, features, cost: attentionCost(2, options.causal) }
 })
 
 /** Queries and keys of a tile. */
@@ -102,8 +106,8 @@ ${lines(rows.map((r) => `    var s${r} = vec4f();`))}
         let row = i / 8u % ${TILE}u;
         let c = min(column + i % 8u, quads - 1u);
         var value: vec4f;
-        if (i < ${TILE * 8}u) { value = q[qBase + min(first + row, last) * inToken + c]; }
-        else { value = k[kBase + min(base + row, last) * inToken + c]; }
+        if (i < ${TILE * 8}u) { value = vec4f(q[qBase + min(first + row, last) * inToken + c]); }
+        else { value = vec4f(k[kBase + min(base + row, last) * inToken + c]); }
         tile[i / 8u * ${STRIDE}u + i % 8u] = value;
       }
       workgroupBarrier();
@@ -137,7 +141,7 @@ ${sums((r, c) => `sum${r}_${c} *= keep[${r}];`)}
       let held = min(${valueKeys}u, keys - start);
       workgroupBarrier();
       for (var i = thread; i < held * ${quads}u; i += 64u) {
-        tile[i] = v[vBase + (base + start + i / ${quads}u) * inToken + i % ${quads}u];
+        tile[i] = vec4f(v[vBase + (base + start + i / ${quads}u) * inToken + i % ${quads}u]);
       }
       workgroupBarrier();
       for (var j = 0u; j < held; j++) {
@@ -155,7 +159,7 @@ ${sums((r, c) => `sum${r}_${c} /= total[${r}];`)}
   let stored = min(4u, params.tokens - min(query, params.tokens));
   for (var r = 0u; r < stored; r++) {
     for (var c = x; c < quads; c += 8u) {
-      out[outBase + (query + r) * outToken + c] = ${pick(
+      out[outBase + (query + r) * outToken + c] = ${stored(options)}(${pick(
         chunks.map((c) =>
           pick(
             rows.map((r) => `sum${r}_${c}`),
@@ -163,7 +167,7 @@ ${sums((r, c) => `sum${r}_${c} /= total[${r}];`)}
           ),
         ),
         '(c / 8u)',
-      )};
+      )});
     }
 ${logSumExp ? '    if (x == 0u) { lse[slice * params.tokens + query + r] = maximum[r] + log(total[r]); }' : ''}
   }
@@ -222,8 +226,8 @@ ${sums((r, c) => `var sum${r}_${c} = vec4f();`)}
 ${lines(keyStrips.map((s) => `    let key${s} = base + ${s * lanes}u + lane; let k${s}Row = kBase + min(key${s}, last) * inToken;`))}
 ${grid((r, s) => `var s${r}_${s} = 0.0;`)}
     for (var i = 0u; i < quads; i++) {
-${lines(keyStrips.map((s) => `      let k${s} = k[k${s}Row + i];`))}
-${lines(strips.map((s) => `      let q${s} = q[q${s}Row + i];`))}
+${lines(keyStrips.map((s) => `      let k${s} = vec4f(k[k${s}Row + i]);`))}
+${lines(strips.map((s) => `      let q${s} = vec4f(q[q${s}Row + i]);`))}
 ${each((r) => {
   const dot = (s: number): string =>
     [...'xyzw'].reduce((sum, x) => `fma(qr.${x}, k${s}.${x}, ${sum})`, `s${r}_${s}`)
@@ -263,7 +267,7 @@ ${each((r) => {
       let held = min(blockEnd - start, ${lanes}u);
       for (var j = 0u; j < held; j++) {
         let vRow = vBase + (start + j) * inToken;
-${lines(chunks.map((c) => `        let v${c} = v[vRow + column${c}];`))}
+${lines(chunks.map((c) => `        let v${c} = vec4f(v[vRow + column${c}]);`))}
 ${each((r) => `        { let p = vec4f(subgroupShuffle(p${r}, j)); ${chunks.map((c) => `sum${r}_${c} = fma(p, v${c}, sum${r}_${c});`).join(' ')} }`)}
       }
     }
@@ -280,7 +284,7 @@ ${each((r) => `  { let inverse = ${broadcast('inverse', r)}; ${chunks.map((c) =>
   let stored = min(${queries}u, params.tokens - first);
   for (var r = 0u; r < stored; r++) {
     for (var c = lane; c < quads; c += ${lanes}u) {
-      out[outBase + (first + r) * outToken + c] = ${pick(
+      out[outBase + (first + r) * outToken + c] = ${stored(options)}(${pick(
         chunks.map((c) =>
           pick(
             rows.map((r) => `sum${r}_${c}`),
@@ -288,7 +292,7 @@ ${each((r) => `  { let inverse = ${broadcast('inverse', r)}; ${chunks.map((c) =>
           ),
         ),
         `(c / ${lanes}u)`,
-      )};
+      )});
     }
   }
 }

@@ -5,24 +5,31 @@ import { lines } from './template.ts'
 
 /** What the variants of attention share. */
 
-export const label = ({ headSize, causal, logSumExp, variant }: AttentionOptions): string =>
+export const label = ({ headSize, causal, logSumExp, variant, half }: AttentionOptions): string =>
   [
     'attention',
     `d${headSize}`,
     ...(causal ? ['causal'] : []),
     ...(logSumExp ? ['lse'] : []),
+    ...(half ? ['f16'] : []),
     variant,
   ].join('.')
 
-export function bindings({ logSumExp }: AttentionOptions): Record<AttentionBinding, Binding> {
+export function bindings(options: AttentionOptions): Record<AttentionBinding, Binding> {
+  const { logSumExp } = options
+  const type = stored(options)
   return {
-    q: read('vec4<f32>'),
-    k: read('vec4<f32>'),
-    v: read('vec4<f32>'),
-    out: readWrite('vec4<f32>'),
+    q: read(type),
+    k: read(type),
+    v: read(type),
+    out: readWrite(type),
     ...(logSumExp ? { lse: readWrite('f32') } : {}),
   } as Record<AttentionBinding, Binding>
 }
+
+/** The type of four elements of q, k, v and out as they are stored. */
+export const stored = ({ half }: AttentionOptions): 'vec4<f16>' | 'vec4<f32>' =>
+  half ? 'vec4<f16>' : 'vec4<f32>'
 
 /** Stands for −∞, which WGSL has no constant for; exp of it is 0. */
 export const MASKED = '-1e30'

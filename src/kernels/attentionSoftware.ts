@@ -1,6 +1,6 @@
 import type { AttentionBinding, AttentionOptions } from './attention.ts'
 import { layoutParams, sliceWgsl, sliceWorkgroups, type AttentionParam } from './attentionLayout.ts'
-import { bindings, label, MASKED, splits, transposedReduction } from './attentionParts.ts'
+import { bindings, label, MASKED, splits, stored, transposedReduction } from './attentionParts.ts'
 import { defineKernel, linearIdWgsl, type Kernel } from './kernel.ts'
 import { lines, pick, range } from './template.ts'
 
@@ -90,8 +90,8 @@ ${lines(strips.map((s) => `  var max${s} = ${MASKED}; var total${s} = 0.0;`))}
 ${lines(QUAD.map((c) => `    let k${c}Row = kBase + min(keys[${c}], last) * inToken;`))}
 ${each((r) => `    ${score(r)} = vec4f();`)}
     for (var i = 0u; i < quads; i++) {
-${lines(strips.map((s) => `      let q${s} = q[q${s}Row + i];`))}
-${lines(QUAD.map((c) => `      let k${c} = k[k${c}Row + i];`))}
+${lines(strips.map((s) => `      let q${s} = vec4f(q[q${s}Row + i]);`))}
+${lines(QUAD.map((c) => `      let k${c} = vec4f(k[k${c}Row + i]);`))}
 ${each(dots)}
     }
 ${each((r) => `    let s${r} = select(vec4f(${MASKED}), ${score(r)} * params.scale, ${seen(r)});`)}
@@ -133,7 +133,7 @@ ${each(
 ${lines(
   TURN.map((t) => {
     const row = `min(base + start + j + ${t}u, last) * inToken`
-    const loads = chunks.map((c) => `let v${c}_${t} = v[v${c}Start + row${t}];`)
+    const loads = chunks.map((c) => `let v${c}_${t} = vec4f(v[v${c}Start + row${t}]);`)
     return `        let row${t} = ${row}; ${loads.join(' ')}`
   }),
 )}
@@ -159,7 +159,7 @@ ${each((r) => `  { let inverse = vec4f(${broadcast('inverse', r)}); ${chunks.map
   let stored = min(${queries}u, params.tokens - first);
   for (var r = 0u; r < stored; r++) {
     for (var c = lane; c < quads; c += ${LANES}u) {
-      out[outBase + (first + r) * outToken + c] = sums[r * ${chunks.length}u + c / ${LANES}u];
+      out[outBase + (first + r) * outToken + c] = ${stored(options)}(sums[r * ${chunks.length}u + c / ${LANES}u]);
     }
   }
 }

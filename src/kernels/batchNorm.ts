@@ -6,6 +6,7 @@ import {
   linearWorkgroups,
   read,
   readWrite,
+  splitRows,
 } from './kernel.ts'
 
 /**
@@ -157,7 +158,15 @@ const rectified = (relu: boolean): string => (relu ? 'select(y, 0.0, y < 0.0)' :
 function passed(relu: boolean): string {
   return `fn passed(g: f32, y: f32) -> f32 { return ${relu ? 'select(0.0, g, y > 0.0)' : 'g'}; }`
 }
-export interface BatchNormEvalOptions extends BatchNormOptions {
+/** What the second row of the statistics holds: variances, or already 1/√(variance + eps). */
+interface Inverse {
+  readonly inverse?: boolean
+}
+
+const inverseStd = (array: string, at: string, inverse: boolean | undefined): string =>
+  inverse ? `${array}[${at}]` : `1.0 / sqrt(${array}[${at}] + params.eps)`
+
+export interface BatchNormEvalOptions extends BatchNormOptions, Inverse {
   /** Whether the columns are a whole number of vec4s, and are read as such. */
   readonly vector: boolean
 }
@@ -166,10 +175,12 @@ export interface BatchNormEvalOptions extends BatchNormOptions {
 const EVAL_ROWS = 16
 
 /** out = relu?((x − running mean)/√(running variance + eps)·weight + bias), for inference. */
-export const batchNormEvalKernel = kernelFamily(({ relu, vector }: BatchNormEvalOptions) => {
+export const batchNormEvalKernel = kernelFamily((options: BatchNormEvalOptions) => {
+  const { relu, vector, inverse } = options
   const type = rowType(vector)
   return defineKernel({
-    label: `batchNormEval${relu ? '.relu' : ''}${vector ? '.vec4' : ''}`,
+    label: `batchNormEval${inverse ? '.inverse' : ''}${relu ? '.relu' : ''}${vector ? '.vec4' : ''}`,
+    splits: [splitRows(['x', 'out'])],
     bindings: {
       x: read(type),
       weight: read(type),
@@ -189,7 +200,7 @@ ${mainWgsl(GROUP)} {
   if (first >= params.rows) { return; }
   let end = min(first + ${EVAL_ROWS}u, params.rows);
   let mean = running[c];
-  let scale = weight[c] / sqrt(running[width + c] + params.eps);
+  let scale = ${inverse ? 'weight[c] * running[width + c]' : 'weight[c] / sqrt(running[width + c] + params.eps)'};
   let shift = bias[c];
   for (var row = first; row < end; row++) {
     let y = (x[row * width + c] - mean) * scale + shift;
@@ -201,24 +212,25 @@ ${mainWgsl(GROUP)} {
 })
 
 /** Gradients of {@link batchNormEvalKernel}, whose statistics are constants. */
-export const batchNormEvalBackwardKernel = kernelFamily(({ relu }: BatchNormOptions) =>
-  defineKernel({
-    label: relu ? 'batchNormEvalBackward.relu' : 'batchNormEvalBackward',
-    bindings: {
-      x: read('f32'),
-      weight: read('f32'),
-      bias: read('f32'),
-      running: read('f32'),
-      dOut: read('f32'),
-      dX: readWrite('f32'),
-      dWeight: readWrite('f32'),
-      dBias: readWrite('f32'),
-    },
-    params: { rows: 'u32', columns: 'u32', eps: 'f32' },
-    workgroups,
-    wgsl: `${header}${passed(relu)}${main(/* wgsl */ `
+export const batchNormEvalBackwardKernel = kernelFamily(
+  ({ relu, inverse }: BatchNormOptions & Inverse) =>
+    defineKernel({
+      label: `batchNormEvalBackward${inverse ? '.inverse' : ''}${relu ? '.relu' : ''}`,
+      bindings: {
+        x: read('f32'),
+        weight: read('f32'),
+        bias: read('f32'),
+        running: read('f32'),
+        dOut: read('f32'),
+        dX: readWrite('f32'),
+        dWeight: readWrite('f32'),
+        dBias: readWrite('f32'),
+      },
+      params: { rows: 'u32', columns: 'u32', eps: 'f32' },
+      workgroups,
+      wgsl: `${header}${passed(relu)}${main(/* wgsl */ `
   let mean = running[c];
-  let invStd = 1.0 / sqrt(running[params.columns + c] + params.eps);
+  let invStd = ${inverseStd('running', 'params.columns + c', inverse)};
   let w = weight[c];
   let b = bias[c];
   var sumG = 0.0;
@@ -238,5 +250,51 @@ export const batchNormEvalBackwardKernel = kernelFamily(({ relu }: BatchNormOpti
     dBias[c] = dB;
   }
 `)}`,
+    }),
+)
+
+/**
+ * dX of {@link batchNormTrainBackwardKernel} from sums that are already made, over `all` rows, of which
+ * these are some: for inputs larger than a binding. A thread takes {@link EVAL_ROWS} rows of a column.
+ */
+export const batchNormInputGradientKernel = kernelFamily(({ relu }: BatchNormOptions) =>
+  defineKernel({
+    label: relu ? 'batchNormInputGradient.relu' : 'batchNormInputGradient',
+    splits: [splitRows(['x', 'dOut', 'dX'])],
+    bindings: {
+      x: read('f32'),
+      weight: read('f32'),
+      bias: read('f32'),
+      statistics: read('f32'),
+      dOut: read('f32'),
+      dWeight: read('f32'),
+      dBias: read('f32'),
+      dX: readWrite('f32'),
+    },
+    params: { rows: 'u32', columns: 'u32', all: 'u32' },
+    workgroups: ({ rows, columns }) =>
+      linearWorkgroups(Math.ceil(rows / EVAL_ROWS) * columns, GROUP),
+    wgsl: /* wgsl */ `${passed(relu)}
+${mainWgsl(GROUP)} {
+  let t = linearWorkgroup(id, count) * ${GROUP}u + thread;
+  let c = t % params.columns;
+  let first = (t / params.columns) * ${EVAL_ROWS}u;
+  if (first >= params.rows) { return; }
+  let end = min(first + ${EVAL_ROWS}u, params.rows);
+  let n = f32(params.all);
+  let mean = statistics[c];
+  let inverse = statistics[params.columns + c];
+  let w = weight[c];
+  let b = bias[c];
+  let dB = dBias[c];
+  let dW = dWeight[c];
+  for (var row = first; row < end; row++) {
+    let i = row * params.columns + c;
+    let normalized = (x[i] - mean) * inverse;
+    let g = passed(dOut[i], normalized * w + b);
+    dX[i] = w * inverse * (g - (normalized * dW + dB) / n);
+  }
+}
+`,
   }),
 )

@@ -38,17 +38,21 @@ interface BinaryOptions {
   readonly a: Spread
   readonly b: Spread
   readonly each: Each
+  /** What is stored as f16; forward only. */
+  readonly halves?: readonly ('a' | 'b' | 'out')[]
 }
 
-const suffix = ({ a, b, each }: BinaryOptions): string => `${a}.${b}.${each}`
+const suffix = ({ a, b, each, halves = [] }: BinaryOptions): string =>
+  [a, b, each, ...(halves.length > 0 ? [`f16(${halves.join()})`] : [])].join('.')
 
 /** out = f(a, b), each operand spread over the output. */
 export const binaryKernel = kernelFamily((options: BinaryOptions) => {
-  const { name, a, b, each } = options
+  const { name, a, b, each, halves } = options
   const { helpers, forward } = binaryFunctions[name]
   return mapKernel({
     label: `${name}.${suffix(options)}`,
     inputs: { a, b },
+    halves,
     helpers,
     expression: forward,
     each,

@@ -1,4 +1,4 @@
-import { defineKernel, linearWorkgroups, mainWgsl, read, readWrite } from './kernel.ts'
+import { defineKernel, linearWorkgroups, mainWgsl, read, readWrite, type Split } from './kernel.ts'
 
 /**
  * Casts between f32 and f16, two f16 to a word, in integers: WGSL leaves the rounding and subnormals of
@@ -7,9 +7,15 @@ import { defineKernel, linearWorkgroups, mainWgsl, read, readWrite } from './ker
 
 const GROUP = 64
 
+/** Between words, which hold two elements. */
+const splits: readonly Split<'x' | 'out', 'size'>[] = [
+  { along: 'size', per: { x: 1, out: 1 }, step: 2 },
+]
+
 /** out [⌈size / 2⌉ words] = x [size] rounded to f16: to nearest, ties to even; NaN stays NaN. */
 export const toF16Kernel = defineKernel({
   label: 'toF16',
+  splits,
   bindings: { x: read('u32'), out: readWrite('u32') },
   params: { size: 'u32' },
   workgroups: ({ size }) => linearWorkgroups(Math.ceil(size / 2), GROUP),
@@ -45,6 +51,7 @@ ${mainWgsl(GROUP)} {
 /** out [size] = x [⌈size / 2⌉ words of f16], exactly. */
 export const toF32Kernel = defineKernel({
   label: 'toF32',
+  splits,
   bindings: { x: read('u32'), out: readWrite('u32') },
   params: { size: 'u32' },
   workgroups: ({ size }) => linearWorkgroups(size, GROUP),

@@ -15,6 +15,7 @@ import {
   rowWorkgroups,
   type RowOptions,
 } from './rows.ts'
+import { storageFeatures, storedType } from './storage.ts'
 
 const GROUP = 64
 
@@ -24,9 +25,9 @@ const GROUP = 64
  */
 const embedded = /* wgsl */ `embedded(token, position + c, start - (b + 1u) * params.prefixes * width + c)`
 const embeddedWgsl = (vector: boolean): string => /* wgsl */ `
-fn embedded(token: u32, position: u32, source: u32) -> ${vector ? 'vec4f' : 'f32'} {
+fn embedded(token: u32, position: u32, source: u32) -> ${rowType(vector)} {
   if (token < params.prefixes) { return positions[position] + prefix[position]; }
-  return positions[position] + patches[source];
+  return positions[position] + ${rowType(vector)}(patches[source]);
 }
 `
 
@@ -38,24 +39,26 @@ fn embedded(token: u32, position: u32, source: u32) -> ${vector ? 'vec4f' : 'f32
  * takes the same token of 64 images, so that a software adapter loads prefix and position once for
  * eight of them.
  */
-export const embedTokensKernel = kernelFamily(({ lanes, vector }: RowOptions) => {
+export const embedTokensKernel = kernelFamily((options: RowOptions) => {
+  const { lanes, vector, from, to } = options
   const type = rowType(vector)
   return defineKernel({
-    label: `embedTokens.${lanes}${vector ? '.vec4' : ''}`,
+    label: `embedTokens.${rowSuffix(options)}`,
+    features: storageFeatures(from, to),
     splits: [
       {
         along: 'batch',
         per: {
           patches: ({ n, dimension }) => n * dimension,
-          out: ({ n, dimension }) => (n + 1) * dimension,
+          out: ({ n, prefixes, dimension }) => (n + prefixes) * dimension,
         },
       },
     ],
     bindings: {
-      patches: read(type),
+      patches: read(storedType(from, vector)),
       prefix: read(type),
       positions: read(type),
-      out: readWrite(type),
+      out: readWrite(storedType(to, vector)),
     },
     params: { batch: 'u32', n: 'u32', prefixes: 'u32', dimension: 'u32' },
     workgroups: ({ batch, n, prefixes }) =>
@@ -71,7 +74,7 @@ ${mainWgsl(GROUP)} {
   let position = token * width;
   let start = (b * tokens + token) * width;
   for (var c = ${lanes === 1 ? '0u' : 'thread'}; c < width; c += ${lanes}u) {
-    out[start + c] = ${embedded};
+    out[start + c] = ${storedType(to, vector)}(${embedded});
   }
 }
 `,
@@ -84,12 +87,13 @@ ${mainWgsl(GROUP)} {
  * thread reads back only what it wrote.
  */
 export const embedTokensNormKernel = kernelFamily((options: RowOptions) => {
-  const { lanes, vector } = options
+  const { lanes, vector, from } = options
   const type = rowType(vector)
   return defineKernel({
+    features: storageFeatures(from),
     label: `embedTokensNorm.${rowSuffix(options)}`,
     bindings: {
-      patches: read(type),
+      patches: read(storedType(from, vector)),
       prefix: read(type),
       positions: read(type),
       weight: read(type),

@@ -79,7 +79,10 @@ export interface Kernel<B extends string = string, P extends string = string> {
   /** Everything after the binding declarations; the entry point is `main`. */
   readonly wgsl: string
   readonly features?: readonly KernelFeature[]
-  /** Ways to cut a problem beyond one binding; the first that fits is taken. */
+  /**
+   * Ways to cut a problem beyond one binding; the first that fits is taken, else two that cut different
+   * bindings, one within the other.
+   */
   readonly splits?: readonly Split<NoInfer<B>, NoInfer<P>>[]
   workgroups(params: Readonly<Record<P, number>>): Workgroups
   /** For profiles, where arithmetic bounds the kernel or it touches only a part of what it binds. */

@@ -15,6 +15,7 @@ import {
   rowWorkgroups,
   type RowOptions,
 } from './rows.ts'
+import { storageFeatures, storedType } from './storage.ts'
 
 /**
  * `shift + mean` is the row's mean and `squares` its Σ (x − mean)².
@@ -24,11 +25,11 @@ import {
  */
 const twoPasses = (options: RowOptions, x: string): string => /* wgsl */ `
   var sum = Element();
-  ${eachInRow(options, `sum += ${x}[i];`)}
+  ${eachInRow(options, `sum += Element(${x}[i]);`)}
   let shift = sumOverRow(added(sum), lane) / size;
   var rest = Element();
   var rough = Element();
-  ${eachInRow(options, `let d = ${x}[i] - shift; rest += d; rough += d * d;`)}
+  ${eachInRow(options, `let d = Element(${x}[i]) - shift; rest += d; rough += d * d;`)}
   let mean = sumOverRow(added(rest), lane) / size;
   let squares = max(sumOverRow(added(rough), lane) - mean * mean * size, 0.0);
 `
@@ -39,17 +40,17 @@ const twoPasses = (options: RowOptions, x: string): string => /* wgsl */ `
  * it is taken from `shift`, a value near the mean, so that a large mean doesn't round the updates.
  */
 const onePass = (x: string): string => /* wgsl */ `
-  let shift = added(${x}[start]) * 0.25;
+  let shift = added(Element(${x}[start])) * 0.25;
   var mean = 0.0;
   var squares = 0.0;
   var seen = 0.0;
   var c = 0u;
   for (; c + 4u <= width; c += 4u) {
     let i = start + c;
-    let p = ${x}[i] - shift;
-    let q = ${x}[i + 1u] - shift;
-    let r = ${x}[i + 2u] - shift;
-    let s = ${x}[i + 3u] - shift;
+    let p = Element(${x}[i]) - shift;
+    let q = Element(${x}[i + 1u]) - shift;
+    let r = Element(${x}[i + 2u]) - shift;
+    let s = Element(${x}[i + 3u]) - shift;
     let own = added((p + q) + (r + s)) * 0.0625;
     let dp = p - own;
     let dq = q - own;
@@ -62,7 +63,7 @@ const onePass = (x: string): string => /* wgsl */ `
     seen += 16.0;
   }
   for (; c < width; c++) {
-    let p = ${x}[start + c] - shift;
+    let p = Element(${x}[start + c]) - shift;
     let own = added(p) * 0.25;
     let dp = p - own;
     let step = own - mean;
@@ -86,16 +87,17 @@ export const rowMomentsWgsl = (options: RowOptions, x: string): string => /* wgs
  * scale = 1/√(variance + eps); `statistics` [rows, 2] keeps mean and scale for the backward pass.
  */
 export const layerNormKernel = kernelFamily((options: RowOptions) => {
-  const { lanes, vector } = options
+  const { lanes, vector, from, to } = options
   const type = rowType(vector)
   return defineKernel({
     label: `layerNorm.${rowSuffix(options)}`,
+    features: storageFeatures(from, to),
     splits: [splitRows(['x', 'out'], { statistics: 2 })],
     bindings: {
-      x: read(type),
+      x: read(storedType(from, vector)),
       weight: read(type),
       bias: read(type),
-      out: readWrite(type),
+      out: readWrite(storedType(to, vector)),
       statistics: readWrite('f32'),
     },
     params: { rows: 'u32', columns: 'u32', eps: 'f32' },
@@ -104,7 +106,10 @@ export const layerNormKernel = kernelFamily((options: RowOptions) => {
       options,
       /* wgsl */ `${rowMomentsWgsl(options, 'x')}
   let scale = 1.0 / sqrt(squares / size + params.eps);
-  ${eachInRow(options, 'out[i] = ((x[i] - shift) - mean) * scale * weight[c] + bias[c];')}
+  ${eachInRow(
+    options,
+    'out[i] = Stored(((Element(x[i]) - shift) - mean) * scale * weight[c] + bias[c]);',
+  )}
   if (lane == 0u) {
     statistics[2u * row] = shift + mean;
     statistics[2u * row + 1u] = scale;

@@ -7,12 +7,15 @@ import {
   readWrite,
 } from './kernel.ts'
 import { rowType } from './rows.ts'
+import { storageFeatures, storedType } from './storage.ts'
 
 const GROUP = 64
 
 interface PatchifyOptions {
   /** Whether `side` is a whole number of vec4s. */
   readonly vector: boolean
+  /** Whether images and patches are stored as f16; forward only. */
+  readonly half?: boolean
 }
 
 // `patch` is a reserved word of WGSL.
@@ -68,16 +71,18 @@ ${mainWgsl(GROUP)} {
 const suffix = (vector: boolean): string => (vector ? '.vec4' : '')
 
 /** x [batch, channels, height, width] → out [batch, (height/side)(width/side), channels·side²]. */
-export const patchifyKernel = kernelFamily(({ vector }: PatchifyOptions) =>
-  defineKernel({
-    label: `patchify${suffix(vector)}`,
+export const patchifyKernel = kernelFamily(({ vector, half }: PatchifyOptions) => {
+  const storage = half ? 'f16' : 'f32'
+  return defineKernel({
+    label: `patchify${suffix(vector)}${half ? '.f16' : ''}`,
+    features: storageFeatures(storage),
     splits: [{ along: 'batch', per: { x: imageSize, out: imageSize } }],
-    bindings: { x: read(rowType(vector)), out: readWrite(rowType(vector)) },
+    bindings: { x: read(storedType(storage, vector)), out: readWrite(storedType(storage, vector)) },
     params,
     workgroups,
     wgsl: main(vector, 'out[line + k] = x[image + k];'),
-  }),
-)
+  })
+})
 
 /** The inverse of {@link patchifyKernel}: each pixel is in one patch only. */
 export const patchifyBackwardKernel = kernelFamily(({ vector }: PatchifyOptions) =>

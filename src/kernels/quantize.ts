@@ -1,4 +1,4 @@
-import { defineKernel, linearWorkgroups, mainWgsl, read, readWrite } from './kernel.ts'
+import { defineKernel, linearWorkgroups, mainWgsl, read, readWrite, splitRows } from './kernel.ts'
 
 const GROUP = 64
 
@@ -9,6 +9,7 @@ const GROUP = 64
  */
 export const quantizeScalesKernel = defineKernel({
   label: 'quantize.scales',
+  splits: [splitRows(['x'], { scales: 1 })],
   // As bits: a compiler may assume that floats are finite.
   bindings: { x: read('u32'), scales: readWrite('u32') },
   params: { rows: 'u32', columns: 'u32' },
@@ -43,6 +44,14 @@ ${mainWgsl(GROUP)} {
  */
 export const quantizeValuesKernel = defineKernel({
   label: 'quantize.values',
+  // Between rows; an aligned place is a whole word.
+  splits: [
+    {
+      along: 'size',
+      per: { x: 1, values: 1, scales: ({ columns }) => 1 / columns },
+      step: ({ columns }) => columns,
+    },
+  ],
   bindings: { x: read('f32'), scales: read('f32'), values: readWrite('u32') },
   params: { size: 'u32', columns: 'u32' },
   workgroups: ({ size }) => linearWorkgroups(Math.ceil(size / 4), GROUP),

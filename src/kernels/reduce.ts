@@ -51,6 +51,53 @@ ${mainWgsl(GROUP)} {
 `,
 })
 
+/** Threads of a workgroup without barriers: one subgroup, so that few columns still keep cores busy. */
+const ALONE = 8
+
+/** Rows that are added up before they join the total, which bounds what a running sum rounds off. */
+const RUN = 256
+
+/**
+ * As {@link sumRowsKernel}, a vec4 of columns to a thread and no barrier, for software adapters. Four
+ * sums run side by side.
+ */
+export const sumRowsAloneKernel = kernelFamily(({ vector }: { readonly vector: boolean }) => {
+  const type = rowType(vector)
+  const width = vector ? 4 : 1
+  return defineKernel({
+    label: `sumRows.alone.${width}`,
+    bindings: { x: read(type), out: readWrite(type) },
+    params: { rows: 'u32', columns: 'u32', scale: 'f32' },
+    workgroups: ({ columns }) => linearWorkgroups(columns / width, ALONE),
+    wgsl: /* wgsl */ `
+${mainWgsl(ALONE)} {
+  let width = params.columns / ${width}u;
+  let c = linearWorkgroup(id, count) * ${ALONE}u + thread;
+  if (c >= width) { return; }
+  var total = ${type}();
+  var row = 0u;
+  while (row < params.rows) {
+    let end = min(row + ${RUN}u, params.rows);
+    var p = ${type}();
+    var q = ${type}();
+    var r = ${type}();
+    var s = ${type}();
+    for (; row + 4u <= end; row += 4u) {
+      let i = row * width + c;
+      p += x[i];
+      q += x[i + width];
+      r += x[i + 2u * width];
+      s += x[i + 3u * width];
+    }
+    for (; row < end; row++) { p += x[row * width + c]; }
+    total += (p + q) + (r + s);
+  }
+  out[c] = total * params.scale;
+}
+`,
+  })
+})
+
 /** Sums over the columns of x [rows, columns] → out [rows], times `scale`. */
 export const sumColumnsKernel = kernelFamily((options: RowOptions) =>
   defineKernel({
@@ -103,6 +150,49 @@ ${mainWgsl(GROUP)} {
     if (thread < half) { partial[thread] += partial[thread + half]; }
   }
   if (thread == 0u) { out[chunk] = partial[0] * params.scale; }
+}
+`,
+})
+
+/** Elements that one workgroup of {@link sumLanesKernel} adds up, and the sums that it gives of them. */
+export const LANES_CHUNK = 8192
+export const LANES = ALONE
+
+/**
+ * out [LANES · ⌈size / LANES_CHUNK⌉]: a sum of each thread's vec4s of consecutive chunks of x [size], times
+ * `scale`. No barrier, for software adapters; {@link sumChunksKernel} adds up the rest.
+ */
+export const sumLanesKernel = defineKernel({
+  label: 'sumLanes',
+  splits: [{ along: 'size', per: { x: 1, out: LANES / LANES_CHUNK }, step: LANES_CHUNK }],
+  bindings: { x: read('vec4<f32>'), out: readWrite('f32') },
+  params: { size: 'u32', scale: 'f32' },
+  workgroups: ({ size }) => linearWorkgroups(size, LANES_CHUNK),
+  wgsl: /* wgsl */ `
+${mainWgsl(LANES)} {
+  let chunk = linearWorkgroup(id, count);
+  let start = chunk * ${LANES_CHUNK / 4}u;
+  let full = params.size / 4u;
+  if (4u * start >= params.size) { return; }
+  let end = min(start + ${LANES_CHUNK / 4}u, full);
+  var p = vec4f();
+  var q = vec4f();
+  var r = vec4f();
+  var s = vec4f();
+  var i = start + thread;
+  for (; i + ${3 * LANES}u < end; i += ${4 * LANES}u) {
+    p += x[i];
+    q += x[i + ${LANES}u];
+    r += x[i + ${2 * LANES}u];
+    s += x[i + ${3 * LANES}u];
+  }
+  for (; i < end; i += ${LANES}u) { p += x[i]; }
+  let sums = (p + q) + (r + s);
+  var sum = (sums.x + sums.y) + (sums.z + sums.w);
+  if (thread == 0u && full < start + ${LANES_CHUNK / 4}u) {
+    for (var c = 0u; c < params.size % 4u; c++) { sum += x[full][c]; }
+  }
+  out[chunk * ${LANES}u + thread] = sum * params.scale;
 }
 `,
 })

@@ -1,4 +1,5 @@
 import { mainWgsl, linearWorkgroups, type ElementType, type Workgroups } from './kernel.ts'
+import { storedType, type FloatStorage } from './storage.ts'
 
 /**
  * What kernels that reduce along rows share: x [rows, columns], a row to one thread or to a whole
@@ -17,11 +18,15 @@ export interface RowOptions {
   readonly lanes: Lanes
   /** Whether rows are whole numbers of vec4s, and are read as such. */
   readonly vector: boolean
+  /** How the rows that are read are stored, in kernels that read f16. Default f32. */
+  readonly from?: FloatStorage | undefined
+  /** Likewise those that are written. */
+  readonly to?: FloatStorage | undefined
 }
 
 /** `1.vec4` and the like, for labels. */
-export const rowSuffix = ({ lanes, vector }: RowOptions): string =>
-  `${lanes}${vector ? '.vec4' : ''}`
+export const rowSuffix = ({ lanes, vector, from = 'f32', to = 'f32' }: RowOptions): string =>
+  `${lanes}${vector ? '.vec4' : ''}${from === to && to === 'f32' ? '' : `.${from}→${to}`}`
 
 /** Element type of the arrays that a row kernel walks. */
 export const rowType = (vector: boolean): ElementType & ('f32' | 'vec4<f32>') =>
@@ -94,10 +99,15 @@ fn largestOf(v: f32) -> f32 { return v; }
  * of a row) and `start` (the index of its first one). It visits its part by {@link eachInRow},
  * takes what a vec4 holds together by `added` and `largestOf`, and combines with the other threads
  * of the row by `sumOverRow(value, lane)` and `maxOverRow(value, lane)`, which every thread must reach
- * and which give every thread the result. `Element` is the type of an element.
+ * and which give every thread the result. `Element` is the type of
+ * an element, to which what is read is converted, and `Stored` that of one to be written.
  */
-export const rowKernelWgsl = ({ lanes, vector }: RowOptions, body: string): string => /* wgsl */ `
+export const rowKernelWgsl = (
+  { lanes, vector, to }: RowOptions,
+  body: string,
+): string => /* wgsl */ `
 alias Element = ${vector ? 'vec4f' : 'f32'};
+alias Stored = ${storedType(to, vector)};
 ${vector ? vectors : scalars}${lanes === 1 ? alone : together}
 ${mainWgsl(lanes === 1 ? ALONE : GROUP)} {
   let group = linearWorkgroup(id, count);

@@ -1,3 +1,4 @@
+import type { Each } from './elementwise.ts'
 import {
   defineKernel,
   kernelFamily,
@@ -5,6 +6,7 @@ import {
   mainWgsl,
   read,
   readWrite,
+  type Split,
 } from './kernel.ts'
 
 /**
@@ -17,8 +19,8 @@ import {
 const GROUP = 64
 
 /** An index past the end names the last row: a write outside the buffer could land anywhere. */
-const rowOf = /* wgsl */ `
-fn rowOf(m: u32) -> u32 { return min(index[m], params.rows - 1u); }
+const rowOf = (rows: 'rows' | 'all'): string => /* wgsl */ `
+fn rowOf(m: u32) -> u32 { return min(index[m], params.${rows} - 1u); }
 `
 
 interface ScatterAddOptions {
@@ -28,17 +30,26 @@ interface ScatterAddOptions {
   readonly vector: boolean
 }
 
-const params = { rows: 'u32', columns: 'u32', count: 'u32' } as const
+/** Of `all` rows, a dispatch adds to `rows` from `first` on. */
+const params = { rows: 'u32', columns: 'u32', first: 'u32', all: 'u32', count: 'u32' } as const
+const splits = ({ vector }: ScatterAddOptions): Split<string, keyof typeof params>[] => {
+  const row = ({ columns }: { readonly columns: number }): number => columns * (vector ? 4 : 1)
+  return [{ along: 'rows', offset: 'first', per: { base: row, out: row } }]
+}
 const perElement = ({ rows, columns }: { rows: number; columns: number }) =>
   linearWorkgroups(rows * columns, GROUP)
+
+const initial = ({ base, vector }: ScatterAddOptions): string =>
+  base ? 'base[i]' : vector ? 'vec4f()' : '0.0'
 
 const head = ({ base, vector }: ScatterAddOptions): string => /* wgsl */ `
 ${mainWgsl(GROUP)} {
   let i = linearWorkgroup(id, count) * ${GROUP}u + thread;
-  let row = i / params.columns;
-  let column = i - row * params.columns;
-  if (row >= params.rows) { return; }
-  var sum = ${base ? 'base[i]' : vector ? 'vec4f()' : '0.0'};
+  let own = i / params.columns;
+  let column = i - own * params.columns;
+  if (own >= params.rows) { return; }
+  let row = params.first + own;
+  var sum = ${initial({ base, vector })};
 `
 
 const bindings = ({ base, vector }: ScatterAddOptions) => {
@@ -55,8 +66,9 @@ export const scatterAddScanKernel = kernelFamily((options: ScatterAddOptions) =>
     label: `scatterAdd.scan${suffix(options)}`,
     bindings: { index: read('u32'), ...bindings(options) },
     params,
+    splits: splits(options),
     workgroups: perElement,
-    wgsl: /* wgsl */ `${rowOf}${head(options)}
+    wgsl: /* wgsl */ `${rowOf('all')}${head(options)}
   for (var m = 0u; m < params.count; m++) {
     if (rowOf(m) == row) { sum += source[m * params.columns + column]; }
   }
@@ -67,20 +79,94 @@ export const scatterAddScanKernel = kernelFamily((options: ScatterAddOptions) =>
 )
 
 /** Adds the rows that `order` lists from `starts[row]` up to `starts[row + 1]`. */
-export const scatterAddSortedKernel = kernelFamily((options: ScatterAddOptions) =>
-  defineKernel<string, 'rows' | 'columns'>({
-    label: `scatterAdd.sorted${suffix(options)}`,
-    bindings: { starts: read('u32'), order: read('u32'), ...bindings(options) },
-    params: { rows: 'u32', columns: 'u32' },
-    workgroups: perElement,
-    wgsl: /* wgsl */ `${head(options)}
-  let end = starts[row + 1u];
-  for (var j = starts[row]; j < end; j++) { sum += source[order[j] * params.columns + column]; }
-  out[i] = sum;
+export const scatterAddSortedKernel = kernelFamily(
+  ({ each, ...options }: ScatterAddOptions & { readonly each: Each }) =>
+    defineKernel<string, keyof typeof params>({
+      label: `scatterAdd.sorted${suffix(options)}.${each}`,
+      bindings: { starts: read('u32'), order: read('u32'), ...bindings(options) },
+      params,
+      splits: splits(options),
+      workgroups: ({ rows, columns }) => linearWorkgroups(rows * columns, GROUP * each),
+      wgsl: /* wgsl */ `
+${mainWgsl(GROUP)} {
+  let begin = linearWorkgroup(id, count) * ${GROUP * each}u;
+  let last = min(begin + ${GROUP * each}u, params.rows * params.columns);
+  for (var i = begin + thread; i < last; i += ${GROUP}u) {
+    let own = i / params.columns;
+    let column = i - own * params.columns;
+    let row = params.first + own;
+    var sum = ${initial(options)};
+    let end = starts[row + 1u];
+    for (var j = starts[row]; j < end; j++) { sum += source[order[j] * params.columns + column]; }
+    out[i] = sum;
+  }
 }
 `,
-  }),
+    }),
 )
+
+/** Threads of {@link sortAloneKernel}, each with a table of counts of its own. */
+export const SORT_LANES = 8
+
+/**
+ * `starts` and `order` at once, for software adapters: a stable counting sort in one workgroup of one
+ * subgroup. A thread counts a run of the index; the counts of a row, thread after thread, become places
+ * by a sum; and every thread puts its run there in ascending order.
+ *
+ * `table` [rows, SORT_LANES] is scratch.
+ */
+export const sortAloneKernel = defineKernel({
+  label: 'scatterAdd.sortAlone',
+  bindings: {
+    index: read('u32'),
+    table: readWrite('u32'),
+    starts: readWrite('u32'),
+    order: readWrite('u32'),
+  },
+  params: { rows: 'u32', count: 'u32' },
+  workgroups: () => [1, 1, 1],
+  wgsl: /* wgsl */ `${rowOf('rows')}
+var<workgroup> totals: array<u32, ${SORT_LANES}>;
+@compute @workgroup_size(${SORT_LANES})
+fn main(@builtin(local_invocation_index) thread: u32) {
+  for (var row = 0u; row < params.rows; row++) { table[row * ${SORT_LANES}u + thread] = 0u; }
+  let run = (params.count + ${SORT_LANES - 1}u) / ${SORT_LANES}u;
+  let first = min(thread * run, params.count);
+  let end = min(first + run, params.count);
+  for (var m = first; m < end; m++) { table[rowOf(m) * ${SORT_LANES}u + thread]++; }
+  storageBarrier();
+  workgroupBarrier();
+
+  let rows = (params.rows + ${SORT_LANES - 1}u) / ${SORT_LANES}u;
+  let firstRow = min(thread * rows, params.rows);
+  let endRow = min(firstRow + rows, params.rows);
+  var own = 0u;
+  for (var i = firstRow * ${SORT_LANES}u; i < endRow * ${SORT_LANES}u; i++) { own += table[i]; }
+  totals[thread] = own;
+  workgroupBarrier();
+  var sum = 0u;
+  for (var before = 0u; before < thread; before++) { sum += totals[before]; }
+  for (var row = firstRow; row < endRow; row++) {
+    starts[row] = sum;
+    for (var i = row * ${SORT_LANES}u; i < (row + 1u) * ${SORT_LANES}u; i++) {
+      let counted = table[i];
+      table[i] = sum;
+      sum += counted;
+    }
+  }
+  if (thread == 0u) { starts[params.rows] = params.count; }
+  storageBarrier();
+  workgroupBarrier();
+
+  for (var m = first; m < end; m++) {
+    let i = rowOf(m) * ${SORT_LANES}u + thread;
+    let place = table[i];
+    order[place] = m;
+    table[i] = place + 1u;
+  }
+}
+`,
+})
 
 /** counts[n] += the times that `index` [count] names row n; counts start at 0. */
 export const countRowsKernel = defineKernel({
@@ -88,7 +174,7 @@ export const countRowsKernel = defineKernel({
   bindings: { index: read('u32'), counts: readWrite('atomic<u32>') },
   params: { rows: 'u32', count: 'u32' },
   workgroups: ({ count }) => linearWorkgroups(count, GROUP),
-  wgsl: /* wgsl */ `${rowOf}
+  wgsl: /* wgsl */ `${rowOf('rows')}
 ${mainWgsl(GROUP)} {
   let m = linearWorkgroup(id, count) * ${GROUP}u + thread;
   if (m < params.count) { atomicAdd(&counts[rowOf(m)], 1u); }
@@ -135,7 +221,7 @@ export const placeRowsKernel = defineKernel({
   },
   params: { rows: 'u32', count: 'u32' },
   workgroups: ({ count }) => linearWorkgroups(count, GROUP),
-  wgsl: /* wgsl */ `${rowOf}
+  wgsl: /* wgsl */ `${rowOf('rows')}
 ${mainWgsl(GROUP)} {
   let m = linearWorkgroup(id, count) * ${GROUP}u + thread;
   if (m >= params.count) { return; }

@@ -1,4 +1,12 @@
-import { defineKernel, kernelFamily, read, readWrite, splitRows } from './kernel.ts'
+import {
+  defineKernel,
+  kernelFamily,
+  linearWorkgroups,
+  mainWgsl,
+  read,
+  readWrite,
+  splitRows,
+} from './kernel.ts'
 import { lines, range } from './template.ts'
 import {
   eachInRow,
@@ -8,6 +16,7 @@ import {
   rowWorkgroups,
   type RowOptions,
 } from './rows.ts'
+import { storageFeatures, storedType } from './storage.ts'
 
 export interface SoftmaxOptions extends RowOptions {
   /** Whether the result is log(softmax(x)). */
@@ -18,6 +27,9 @@ export interface SoftmaxOptions extends RowOptions {
 
 export const SHORT = 16
 
+/** Threads of a workgroup of {@link softmaxPackedKernel}. */
+const PACKED_GROUP = 64
+
 const name = (options: SoftmaxOptions): string =>
   `${options.log ? 'logSoftmax' : 'softmax'}.${rowSuffix(options)}${options.short ? '.short' : ''}`
 
@@ -27,10 +39,10 @@ const LOWEST = '-3.40282e38'
 /** `top` and `total`, the row's maximum and Σ exp(x − top), in two passes. */
 const twoPasses = (options: SoftmaxOptions): string => /* wgsl */ `
   var largest = ${LOWEST};
-  ${eachInRow(options, 'largest = max(largest, largestOf(x[i]));')}
+  ${eachInRow(options, 'largest = max(largest, largestOf(Element(x[i])));')}
   let top = maxOverRow(largest, lane);
   var sum = Element();
-  ${eachInRow(options, 'sum += exp(x[i] - top);')}
+  ${eachInRow(options, 'sum += exp(Element(x[i]) - top);')}
   let total = sumOverRow(added(sum), lane);
 `
 
@@ -44,17 +56,17 @@ const onePass = /* wgsl */ `
   var c = 0u;
   for (; c + 4u <= width; c += 4u) {
     let i = start + c;
-    let p = x[i];
-    let q = x[i + 1u];
-    let r = x[i + 2u];
-    let s = x[i + 3u];
+    let p = Element(x[i]);
+    let q = Element(x[i + 1u]);
+    let r = Element(x[i + 2u]);
+    let s = Element(x[i + 3u]);
     let largest = max(top, largestOf(max(max(p, q), max(r, s))));
     total = total * exp(top - largest)
       + added((exp(p - largest) + exp(q - largest)) + (exp(r - largest) + exp(s - largest)));
     top = largest;
   }
   for (; c < width; c++) {
-    let p = x[start + c];
+    let p = Element(x[start + c]);
     let largest = max(top, largestOf(p));
     total = total * exp(top - largest) + added(exp(p - largest));
     top = largest;
@@ -65,7 +77,7 @@ const each = (body: (k: number) => string): string => lines(range(SHORT).map(bod
 
 /** Reads, exponentiates and writes every element once; `width` is the same for all threads. */
 const inRegisters = (log: boolean): string => /* wgsl */ `
-  ${each((k) => `var x${k} = ${LOWEST}; if (${k}u < width) { x${k} = x[start + ${k}u]; }`)}
+  ${each((k) => `var x${k} = ${LOWEST}; if (${k}u < width) { x${k} = Element(x[start + ${k}u]); }`)}
   let top = max(${LOWEST}, ${range(SHORT - 1).reduceRight((rest, k) => `max(x${k}, ${rest})`, `x${SHORT - 1}`)});
   var total = 0.0;
   ${each((k) => `let e${k} = exp(x${k} - top); if (${k}u < width) { total += e${k}; }`)}
@@ -73,7 +85,7 @@ const inRegisters = (log: boolean): string => /* wgsl */ `
   let shift = ${log ? 'select(log(total), 0.0, masked)' : 'select(1.0 / total, 0.0, masked)'};
   ${each((k) => {
     const value = log ? `(x${k} - top) - shift` : `e${k} * shift`
-    return `if (${k}u < width) { out[start + ${k}u] = ${value}; }`
+    return `if (${k}u < width) { out[start + ${k}u] = Stored(${value}); }`
   })}
 `
 
@@ -82,11 +94,12 @@ const inRegisters = (log: boolean): string => /* wgsl */ `
  * first, so that no exponential overflows. A row of −∞ alone gives 0.
  */
 export const softmaxKernel = kernelFamily((options: SoftmaxOptions) => {
-  const { log, lanes, vector, short } = options
+  const { log, lanes, vector, short, from, to } = options
   return defineKernel({
     label: name(options),
+    features: storageFeatures(from, to),
     splits: [splitRows(['x', 'out'])],
-    bindings: { x: read(rowType(vector)), out: readWrite(rowType(vector)) },
+    bindings: { x: read(storedType(from, vector)), out: readWrite(storedType(to, vector)) },
     params: { rows: 'u32', columns: 'u32' },
     workgroups: rowWorkgroups(lanes),
     wgsl: rowKernelWgsl(
@@ -98,13 +111,75 @@ export const softmaxKernel = kernelFamily((options: SoftmaxOptions) => {
   ${
     log
       ? `let shift = select(log(total), 0.0, masked);
-  ${eachInRow(options, 'out[i] = (x[i] - top) - shift;')}`
+  ${eachInRow(options, 'out[i] = Stored((Element(x[i]) - top) - shift);')}`
       : `let factor = select(1.0 / total, 0.0, masked);
-  ${eachInRow(options, 'out[i] = exp(x[i] - top) * factor;')}`
+  ${eachInRow(options, 'out[i] = Stored(exp(Element(x[i]) - top) * factor);')}`
   }`,
     ),
   })
 })
+
+/** Rows that fill whole vec4s together. */
+const rowsTogether = (columns: number): number =>
+  columns % 4 === 0 ? 1 : columns % 2 === 0 ? 2 : 4
+
+/** Elements that a thread of {@link softmaxPackedKernel} keeps in registers at most. */
+const PACKED = 28
+
+/** Whether {@link softmaxPackedKernel} takes a matrix. */
+export const packs = (rows: number, columns: number): boolean =>
+  columns * rowsTogether(columns) <= PACKED && rows % rowsTogether(columns) === 0
+
+/**
+ * The same for few columns, as many rows to a thread as fill whole vec4s, all of them in registers: a
+ * load or a store of a vec4 costs little more than one of a scalar. Columns are part of the text.
+ */
+export const softmaxPackedKernel = kernelFamily(
+  ({ log, columns }: { readonly log: boolean; readonly columns: number }) => {
+    const together = rowsTogether(columns)
+    const quads = range((columns * together) / 4)
+    const component = (i: number): string => `.${'xyzw'[i % 4]}`
+    const element = (row: number, c: number): string => {
+      const i = row * columns + c
+      return `q${Math.floor(i / 4)}${component(i)}`
+    }
+    const all = range(columns)
+    const ofRow = (row: number): string => /* wgsl */ `
+  let top${row} = ${all.reduce((largest, c) => `max(${largest}, ${element(row, c)})`, LOWEST)};
+  ${lines(all.map((c) => `let e${row * columns + c} = exp(${element(row, c)} - top${row});`))}
+  let total${row} = ${all.map((c) => `e${row * columns + c}`).join(' + ')};
+  let masked${row} = total${row} == 0.0;
+  let shift${row} = ${log ? `select(log(total${row}), 0.0, masked${row})` : `select(1.0 / total${row}, 0.0, masked${row})`};`
+    const result = (i: number): string => {
+      const row = Math.floor(i / columns)
+      return log
+        ? `(${element(row, i % columns)} - top${row}) - shift${row}`
+        : `e${i} * shift${row}`
+    }
+    return defineKernel({
+      label: `${log ? 'logSoftmax' : 'softmax'}.packed.${columns}`,
+      splits: [{ ...splitRows(['x', 'out']), step: together }],
+      bindings: { x: read('vec4<f32>'), out: readWrite('vec4<f32>') },
+      params: { rows: 'u32', columns: 'u32' },
+      workgroups: ({ rows }) => linearWorkgroups(rows / together, PACKED_GROUP),
+      wgsl: /* wgsl */ `
+${mainWgsl(PACKED_GROUP)} {
+  let t = linearWorkgroup(id, count) * ${PACKED_GROUP}u + thread;
+  if (t * ${together}u >= params.rows) { return; }
+  let start = t * ${quads.length}u;
+  ${lines(quads.map((k) => `let q${k} = x[start + ${k}u];`))}
+  ${lines(range(together).map(ofRow))}
+  ${lines(
+    quads.map((k) => {
+      const values = [0, 1, 2, 3].map((c) => result(4 * k + c))
+      return `out[start + ${k}u] = vec4f(${values.join(', ')});`
+    }),
+  )}
+}
+`,
+    })
+  },
+)
 
 /**
  * Gradient from the saved output.

@@ -7,9 +7,10 @@ import {
   read,
   readWrite,
 } from './kernel.ts'
-import { range } from './template.ts'
+import { placeParams, walkFrom, walkOn, walkParams } from './walk.ts'
 
-const GROUP = 64
+/** Threads of a workgroup, and the elements between those of one thread. */
+export const STRIDED_GROUP = 64
 
 interface StridedCopyOptions {
   /** Dimensions of the dense side. */
@@ -24,54 +25,27 @@ interface StridedCopyOptions {
 /**
  * Copies `size` elements of a dense array, of shape [d0, …] with d1 onward given, from or to the
  * places `offset` + Σ coordinate · stride of another: slices, parts of a concatenation, permutations.
+ * Params are those of a walk in steps of {@link STRIDED_GROUP}, with `s` for the other array.
  */
 export const stridedCopyKernel = kernelFamily((options: StridedCopyOptions) => {
   const { rank, direction, vector, each } = options
   const type = vector ? 'vec4<f32>' : 'f32'
-  const inner = range(rank).slice(1)
-  const names = ['size', 'offset', ...range(rank).map((d) => `s${d}`), ...inner.map((d) => `d${d}`)]
-  const share = GROUP * each
-  const width = vector ? 4 : 1
-  type Params = Readonly<Record<string, number>>
-  /** Elements of the dense side to one coordinate of the first dimension. */
-  const dense = (params: Params): number => inner.reduce((size, d) => size * params[`d${d}`]!, 1)
-  /** The same of the other side, if they lie one after the other there; else 0, it can't be cut. */
-  const spaced = (params: Params): number => {
-    const last = inner.reduce((at, d) => at + (params[`d${d}`]! - 1) * params[`s${d}`]!, 0)
-    const apart = params['offset']! + last < params['s0']!
-    return apart ? (params['s0']! / dense(params)) * width : 0
-  }
+  const names = ['size', 'offset', ...walkParams(rank), ...placeParams('s', rank)]
+  const share = STRIDED_GROUP * each
   return defineKernel<'x' | 'out', string>({
     label: `stridedCopy.${direction}.${rank}${vector ? '.vec4' : ''}.${each}`,
     bindings: { x: read(type), out: readWrite(type) },
-    splits: [
-      {
-        along: 'size',
-        per: direction === 'read' ? { x: spaced, out: width } : { x: width, out: spaced },
-        step: dense,
-      },
-    ],
     params: Object.fromEntries(names.map((name) => [name, 'u32' as const])),
     workgroups: ({ size }) => linearWorkgroups(size!, share),
     wgsl: /* wgsl */ `
-fn place(i: u32) -> u32 {
-  var rest = i;
-  var at = params.offset;
-  ${[...inner]
-    .reverse()
-    .map((d) => {
-      // One division: CPU rasterisers have no vector instruction for it.
-      const quotient = `let q${d} = rest / params.d${d};`
-      return `${quotient} at += (rest - q${d} * params.d${d}) * params.s${d}; rest = q${d};`
-    })
-    .join('\n  ')}
-  return at + rest * params.s0;
-}
-${mainWgsl(GROUP)} {
-  let start = linearWorkgroup(id, count) * ${share}u;
-  let end = min(start + ${share}u, params.size);
-  for (var i = start + thread; i < end; i += ${GROUP}u) {
-    ${direction === 'read' ? 'out[i] = x[place(i)];' : 'out[place(i)] = x[i];'}
+${mainWgsl(STRIDED_GROUP)} {
+  let start = linearWorkgroup(id, count) * ${share}u + thread;
+  let end = min(start - thread + ${share}u, params.size);
+  ${walkFrom('start', ['s'], rank)}
+  sAt += params.offset;
+  for (var i = start; i < end; i += ${STRIDED_GROUP}u) {
+    ${direction === 'read' ? 'out[i] = x[sAt];' : 'out[sAt] = x[i];'}
+    ${walkOn(['s'], rank)}
   }
 }
 `,

@@ -86,12 +86,22 @@ interface UnaryOptions {
   readonly each: Each
 }
 
+/** Whether input and output are stored as f16; forward only. */
+interface Half {
+  readonly half?: boolean
+}
+
+const suffix = ({ each, half }: Half & { readonly each: Each }): string =>
+  `${each}${half ? '.f16' : ''}`
+
 /** out = f(x) */
-export const unaryKernel = kernelFamily(({ name, each }: UnaryOptions) => {
+export const unaryKernel = kernelFamily((options: UnaryOptions & Half) => {
+  const { name, each, half } = options
   const { helpers, forward } = unaryFunctions[name]
   return mapKernel({
-    label: `${name}.${each}`,
+    label: `${name}.${suffix(options)}`,
     inputs: { x: 'whole' },
+    halves: half ? ['x', 'out'] : [],
     helpers,
     expression: forward,
     each,
@@ -113,10 +123,11 @@ export const unaryBackwardKernel = kernelFamily(({ name, each }: UnaryOptions) =
 
 /** out = x^exponent */
 export const powerKernel = kernelFamily(
-  ({ each }: { readonly each: Each }) =>
+  ({ each, half }: Half & { readonly each: Each }) =>
     mapKernel({
-      label: `power.${each}`,
+      label: `power.${suffix({ each, half })}`,
       inputs: { x: 'whole' },
+      halves: half ? ['x', 'out'] : [],
       params: { exponent: 'f32' },
       helpers: powerWgsl,
       expression: 'power(x, params.exponent)',

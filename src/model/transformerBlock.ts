@@ -1,5 +1,6 @@
 import type { Activation } from '../kernels/activations.ts'
 import type { Device } from '../runtime/device.ts'
+import type { FloatDtype } from '../runtime/dtype.ts'
 import { attentionPacked } from '../runtime/ops/attention.ts'
 import { layerNorm } from '../runtime/ops/layerNorm.ts'
 import type { LinearWeight } from '../runtime/ops/linear.ts'
@@ -44,6 +45,12 @@ export interface BlockOptions {
   readonly eps: number
   /** Token t attends to tokens 0…t only. Default false. */
   readonly causal?: boolean
+  /**
+   * Of what passes between the block's layers: normed tokens, packed queries, keys and values, attended
+   * tokens and the MLP's hidden ones. Sums are f32, and so is what the block takes and gives. Default
+   * f32; f16 halves the memory and carries no gradient.
+   */
+  readonly dtype?: FloatDtype
 }
 
 /** What a model makes its weights with: host arrays are put on the device, tensors are taken over. */
@@ -111,24 +118,25 @@ export function uploadBlock(upload: Upload, block: BlockWeights<AnyLeaves>): Blo
  *
  * @param x [B, T, D]
  * @returns [B, T, D]
+ * @throws KeeplightError `validation` when shapes do not fit, or a gradient is asked for with f16
  */
 export function transformerBlock(
   x: Tensor<'f32'>,
   { norm1, qkv, out, norm2, fc1, fc2, layerScales }: BlockTensors,
-  { heads, activation, eps, causal = false }: BlockOptions,
+  { heads, activation, eps, causal = false, dtype = 'f32' }: BlockOptions,
 ): Tensor<'f32'> {
   const [attentionScale, mlpScale] = layerScales ?? []
   return scope(() => {
     const mixed = scope(() => {
-      const normed = layerNorm(x, norm1.weight, norm1.bias, { eps })
-      const packed = linear(normed, qkv.weight, qkv.bias)
+      const normed = layerNorm(x, norm1.weight, norm1.bias, { eps, dtype })
+      const packed = linear(normed, qkv.weight, qkv.bias, { dtype })
       normed.dispose()
       const attended = attentionPacked(packed, { heads, causal })
       packed.dispose()
       return linear(attended, out.weight, out.bias, { layerScale: attentionScale, residual: x })
     })
-    const normed = layerNorm(mixed, norm2.weight, norm2.bias, { eps })
-    const hidden = linear(normed, fc1.weight, fc1.bias, { activation })
+    const normed = layerNorm(mixed, norm2.weight, norm2.bias, { eps, dtype })
+    const hidden = linear(normed, fc1.weight, fc1.bias, { activation, dtype })
     normed.dispose()
     return linear(hidden, fc2.weight, fc2.bias, { layerScale: mlpScale, residual: mixed })
   })

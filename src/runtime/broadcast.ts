@@ -1,4 +1,5 @@
-import type { Spread, Strided } from '../kernels/elementwise.ts'
+import { MAP_GROUP, type Spread, type Strided } from '../kernels/elementwise.ts'
+import { placeValues, walkValues } from '../kernels/walk.ts'
 import { expect, formatShape, sameShape, sizeOf, type Shape } from './shape.ts'
 
 /**
@@ -63,6 +64,19 @@ export function planBroadcast<N extends string>(
     )
   })
   params['first'] = 0
+  if (merged.shape.at(-1)! % 4 === 0) {
+    const last = rank - 1
+    const sizes = merged.shape.map((n, i) => (i === last ? n / 4 : n))
+    Object.assign(params, walkValues(sizes, MAP_GROUP))
+    strided.forEach((name, k) => {
+      const own = merged.strides[k]!
+      const quads = own[last] === 1
+      spreads[name] = `${quads ? 'quads' : 'splat'}${rank as 2 | 3 | 4 | 5}`
+      const strides = own.map((stride, i) => (quads && i !== last ? stride / 4 : stride))
+      Object.assign(params, placeValues(name, sizes, strides, MAP_GROUP))
+    })
+    return { spreads, params }
+  }
   merged.shape.forEach((n, i) => i > 0 && (params[`d${i}`] = n))
   strided.forEach((name, k) => {
     spreads[name] = `strided${rank}` as Strided

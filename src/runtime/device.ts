@@ -8,7 +8,7 @@ import {
   type Limits,
 } from './adapter.ts'
 import type { PlanMemory } from './arena.ts'
-import { DeviceBuffer } from './buffer.ts'
+import type { DeviceBuffer } from './buffer.ts'
 import { HARDWARE_BUDGET_MS, SOFTWARE_BUDGET_MS, SubmitBudget, type SubmitStats } from './budget.ts'
 import { Choices, type KernelChoice } from './choice.ts'
 import { describe, makeCommands, type Command } from './command.ts'
@@ -26,16 +26,11 @@ import { KeeplightError } from './errors.ts'
 import { culprit, typedError } from './gpuErrors.ts'
 import { PipelineCache } from './pipelines.ts'
 import { assertHeld, assertPresent, forgetSources, lossError, soon } from './loss.ts'
-import {
-  failureOf,
-  noteFailure,
-  OutOfMemoryError,
-  requestBuffer,
-  runningOp,
-  type MemoryWanted,
-} from './outOfMemory.ts'
-import { BufferPool, type Allocation, type PoolStats } from './pool.ts'
-import { Passes, Profiler, type Profile, type Submission } from './profile.ts'
+import { DeviceMemory } from './memory.ts'
+import { OutOfMemoryError } from './outOfMemory.ts'
+import { PendingErrors } from './pendingErrors.ts'
+import type { Allocation, PoolStats } from './pool.ts'
+import { Passes, takeProfile, type Profile, type Profiler, type Submission } from './profile.ts'
 import { checkShape, sizeOf, type Shape } from './shape.ts'
 import { Tensor } from './tensor.ts'
 
@@ -65,7 +60,6 @@ export interface Recorder {
 /** Dispatches that eager code collects before it submits them by itself. */
 const DISPATCHES_PER_SUBMIT = 128
 const UNIFORM_STRIDE = 256
-const STORAGE = 0x80 | 0x4 | 0x8 // STORAGE | COPY_SRC | COPY_DST
 const STAGING = 0x1 | 0x8 // MAP_READ | COPY_DST
 const UNIFORM = 0x40 | 0x8 // UNIFORM | COPY_DST
 
@@ -91,24 +85,21 @@ export class Device {
   /** @internal Asks for the adapter again; absent when the caller brought an adapter. */
   readonly requestAdapter: AdapterSource | undefined
 
-  readonly #pool: BufferPool
-  readonly #buffers = new Set<DeviceBuffer>()
+  readonly #errors = new PendingErrors()
+  readonly #memory: DeviceMemory
   /** Memory that a recovery fills again from the host. */
   readonly #constants = new Set<Allocation>()
   readonly #uniformData = new Uint8Array(DISPATCHES_PER_SUBMIT * UNIFORM_STRIDE)
-  readonly #checks = new Set<Promise<void>>()
   #batch: Command[] = []
   #batchMs = 0
   #passes: Passes | undefined
   #profiler: Profiler | undefined
   #recorder: Recorder | undefined
-  #error: KeeplightError | undefined
   #connection: Connection
   #generation = 0
   #closed = false
   #dispatches = 0
   #submits = 0
-  #refusals = 0
 
   private constructor(gpu: GPUDevice, adapter: AdapterDescription, source?: AdapterSource) {
     this.adapter = adapter
@@ -118,21 +109,24 @@ export class Device {
     this.limits = limitsOf(gpu)
     this.maxBindingBytes = gpu.limits.maxStorageBufferBindingSize
     this.offsetAlignment = gpu.limits.minStorageBufferOffsetAlignment
-    this.#pool = new BufferPool(
-      (bytes, label) => this.createBuffer(bytes, label),
-      gpu.limits.maxBufferSize,
-    )
+    const owner = {
+      gpu: () => this.gpu,
+      errors: this.#errors,
+      usable: () => !this.#closed && !this.loss,
+      flush: () => this.flush(),
+    }
+    this.#memory = new DeviceMemory(owner, gpu.limits.maxBufferSize)
     this.#connection = this.#connect(gpu)
   }
 
   #connect(gpu: GPUDevice): Connection {
     gpu.addEventListener('uncapturederror', (event) => {
       event.preventDefault()
-      this.#error ??= typedError(event.error, this.#batch.at(-1))
+      this.#errors.note(typedError(event.error, this.#batch.at(-1)))
     })
     const connection: Connection = {
       gpu,
-      pipelines: new PipelineCache(gpu, (error, what) => this.#check(error, what)),
+      pipelines: new PipelineCache(gpu, (error, what) => this.#errors.check(error, what)),
       uniforms: gpu.createBuffer({
         label: 'keeplight uniforms',
         size: this.#uniformData.byteLength,
@@ -265,75 +259,33 @@ export class Device {
       const what =
         `${dtype}[${shape.join(', ')}] needs ${bytes} bytes, a buffer of this adapter holds at most ` +
         `${this.limits.maxBufferSize}; split it along its first dimension into several tensors`
-      throw new OutOfMemoryError(this.#wanted(bytes, op), what)
+      throw new OutOfMemoryError(this.#memory.wanted(bytes, op), what)
     }
     const label = `keeplight ${dtype}[${shape.join(', ')}]`
     const allocation = this.#recorder
       ? this.#recorder.memory.allocate(bytes, label, constant)
-      : this.#pool.allocate(bytes, label)
+      : this.#memory.pool.allocate(bytes, label)
     return new Tensor(this, allocation, shape, dtype)
   }
 
-  /**
-   * @internal A storage buffer. Where the GPU tells at once that it has no memory, the pool's free
-   * buffers are given back and it is asked again; where it tells later, as WebGPU does, the next sync
-   * throws, and so does every later use of the buffer.
-   *
-   * @throws OutOfMemoryError
-   */
-  createBuffer(size: number, label: string, op = 'empty'): DeviceBuffer {
-    const gpu = this.#createBuffer(size, label, op, () => buffer)
-    const buffer = new DeviceBuffer(gpu, { size, label }, (gone) => this.#buffers.delete(gone))
-    this.#buffers.add(buffer)
-    return buffer
-  }
-
-  /** @param owner what turns out to have no memory when the GPU says so */
-  #createBuffer(size: number, label: string, op: string, owner: () => DeviceBuffer): GPUBuffer {
-    return requestBuffer(this.gpu, { label, size, usage: STORAGE }, this.#wanted(size, op), {
-      trim: () => this.trim(),
-      validated: (error) => this.#check(error, () => `allocating ${size} bytes for ${label}`),
-      answered: (error) => {
-        const told = error.then((refusal) => {
-          if (refusal) this.#refuse(owner(), refusal)
-        })
-        this.#follow(told)
-      },
-    })
-  }
-
-  #wanted(bytes: number, op: string): MemoryWanted {
-    const { bytes: all, usedBytes } = this.#pool.stats()
-    return { bytes, op: runningOp() ?? op, usedBytes, freeBytes: all - usedBytes }
-  }
-
-  /** The GPU has no memory for this buffer; what waits for reuse goes back, for the next attempt. */
-  #refuse(buffer: DeviceBuffer, error: OutOfMemoryError): void {
-    noteFailure(buffer, error)
-    this.#refusals++
-    this.#pool.discard(buffer)
-    // Errors of commands that used it say less than this one.
-    if (!(this.#error instanceof OutOfMemoryError)) this.#error = error
-    if (!this.#closed && !this.loss) this.trim()
+  /** @internal A storage buffer; see {@link DeviceMemory.create}. */
+  createBuffer(size: number, label: string, op?: string): DeviceBuffer {
+    return this.#memory.create(size, label, op)
   }
 
   /** @internal Waits until the GPU has answered every allocation so far. */
-  async allocated(): Promise<void> {
-    await Promise.all(this.#checks)
+  allocated(): Promise<void> {
+    return this.#errors.answered()
   }
 
   /** @internal Takes back an error that the caller deals with, so that no sync throws it. */
   forgive(error: KeeplightError): void {
-    if (this.#error === error) this.#error = undefined
+    this.#errors.forgive(error)
   }
 
   /** @internal Throws why one of these has no memory. */
   assertAllocated(allocations: Iterable<Allocation>): void {
-    if (this.#refusals === 0) return
-    for (const { buffer } of allocations) {
-      const failure = failureOf(buffer)
-      if (failure) throw failure
-    }
+    this.#memory.assertAllocated(allocations)
   }
 
   /** Writes host values into a tensor, after everything enqueued so far. */
@@ -511,22 +463,7 @@ export class Device {
     work.submitted?.()
     if (batch.length > 0) this.budget.submitted(batch, this.gpu.queue.onSubmittedWorkDone())
     const what = (message: string): string => culprit(batch, message)
-    scopes.forEach(() => this.#check(this.gpu.popErrorScope(), what))
-  }
-
-  #check(error: Promise<GPUError | null>, what: (message: string) => string): void {
-    this.#follow(
-      error.then((found) => {
-        if (found) this.#error ??= typedError(found, undefined, what(found.message))
-      }),
-    )
-  }
-
-  /** Keeps a check until it is done; it fails only when the device is lost, which is told by itself. */
-  #follow(work: Promise<void>): void {
-    const check = work.catch(() => {})
-    this.#checks.add(check)
-    void check.then(() => this.#checks.delete(check))
+    scopes.forEach(() => this.#errors.check(this.gpu.popErrorScope(), what))
   }
 
   /** Copies a tensor to the host. */
@@ -568,21 +505,10 @@ export class Device {
       const what = this.recording ? 'a plan is being recorded' : 'another profile is being taken'
       throw new KeeplightError('usage', `profile: ${what}; take one profile at a time`)
     }
-    this.flush()
-    const profiler = new Profiler(this)
-    this.#profiler = profiler
-    try {
-      await body()
-    } finally {
+    return takeProfile(this, body, (profiler) => {
       this.flush()
-      this.#profiler = undefined
-    }
-    try {
-      await this.sync()
-      return await profiler.result()
-    } finally {
-      profiler.destroy()
-    }
+      this.#profiler = profiler
+    })
   }
 
   /** Waits until everything enqueued has run, and throws the first error it caused. */
@@ -603,15 +529,14 @@ export class Device {
   }
 
   async #settle(): Promise<void> {
-    await Promise.all(this.#checks)
+    await this.#errors.answered()
     this.assertUsable('sync')
-    if (this.#error instanceof OutOfMemoryError) {
+    if (this.#errors.outOfMemory) {
       // Commands that used the buffer fail as well; that is no news when it arrives.
       await this.gpu.queue.onSubmittedWorkDone().catch(() => {})
-      await Promise.all(this.#checks)
+      await this.#errors.answered()
     }
-    const error = this.#error
-    this.#error = undefined
+    const error = this.#errors.take()
     if (error) throw error
   }
 
@@ -629,10 +554,13 @@ export class Device {
     // A failed map is often the first sign of an earlier error, or of a loss that is about to be told.
     if (failed !== undefined) {
       await soon(connection.lost)
-      await Promise.all(this.#checks)
-      const error = connection.reason ?? this.#error
-      this.#error = undefined
-      throw error ?? new KeeplightError('internal', `GPU work failed: ${String(failed)}`)
+      await this.#errors.answered()
+      const error = this.#errors.take()
+      throw (
+        connection.reason ??
+        error ??
+        new KeeplightError('internal', `GPU work failed: ${String(failed)}`)
+      )
     }
     // What was begun on a lost device never ends on the one that took its place.
     if (connection.reason) throw connection.reason
@@ -648,15 +576,11 @@ export class Device {
     this.#batch = []
     this.#batchMs = 0
     this.#passes = undefined
-    this.#checks.clear()
-    this.#error = undefined
-    this.#pool.trim()
+    this.#errors.clear()
+    this.#memory.pool.trim()
     this.#connection = this.#connect(gpu)
     this.#generation++
-    for (const buffer of this.#buffers) {
-      const { size, label } = buffer
-      buffer.replace(this.#createBuffer(size, label, 'recoverDevice', () => buffer))
-    }
+    this.#memory.replaceAll('recoverDevice')
     this.#constants.forEach((allocation) => this.restore(allocation))
     await this.#reload([...this.#constants])
     await this.sync()
@@ -673,7 +597,7 @@ export class Device {
 
   stats(): DeviceStats {
     return {
-      ...this.#pool.stats(),
+      ...this.#memory.pool.stats(),
       ...this.budget.stats(),
       dispatches: this.#dispatches,
       submits: this.#submits,
@@ -683,15 +607,14 @@ export class Device {
 
   /** Destroys the buffers that wait for reuse. */
   trim(): void {
-    this.flush()
-    this.#pool.trim()
+    this.#memory.trim()
   }
 
   /** Frees all memory and destroys the device; Node can exit then. Safe to call twice. */
   close(): void {
     if (this.#closed) return
     this.#closed = true
-    this.#pool.destroy()
+    this.#memory.pool.destroy()
     this.#connection.uniforms.destroy()
     this.gpu.destroy()
   }

@@ -5,6 +5,9 @@
  */
 export type Dtype = 'f32' | 'f16' | 'u32' | 'i32' | 'i8' | 'u8'
 
+/** Element types of real numbers. */
+export type FloatDtype = 'f32' | 'f16'
+
 export type TensorArray =
   Float32Array | Uint32Array | Int32Array | Uint16Array | Int8Array | Uint8Array
 

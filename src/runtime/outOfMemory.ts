@@ -29,6 +29,32 @@ export class OutOfMemoryError extends KeeplightError implements MemoryWanted {
   }
 }
 
+/**
+ * What refusals tell about how much the GPU gives in all. Nothing is known before the first; a later
+ * success beyond it, when others have given memory back, ends that.
+ */
+export class KnownLimit {
+  #bytes = Infinity
+
+  /** Whether buffers of so many bytes in all were refused before. */
+  reached(bytes: number): boolean {
+    return bytes >= this.#bytes
+  }
+
+  /** Asks for a buffer that makes so many bytes in all; call what is returned when it was given. */
+  ask(bytes: number): () => void {
+    const known = this.#bytes
+    return () => {
+      // A refusal meanwhile counted this request among what there was.
+      if (this.#bytes === known && this.reached(bytes)) this.#bytes = Infinity
+    }
+  }
+
+  refused(bytes: number): void {
+    this.#bytes = Math.min(this.#bytes, bytes)
+  }
+}
+
 interface Answers {
   /** Gives back what waits for reuse. */
   trim(): void

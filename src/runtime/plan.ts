@@ -13,6 +13,8 @@ export interface PlanStats extends ArenaStats {
   readonly runs: number
   /** Bytes of the plan's own buffers: intermediates, outputs, constants. What it captured is not in it. */
   readonly bytes: number
+  /** Bytes of what it captured, weights and inputs, whole buffers each. */
+  readonly heldBytes: number
   /** All of it in one line. */
   toString(): string
 }
@@ -181,6 +183,11 @@ export class Plan<I extends Readonly<Record<string, Tensor>>, O> {
     if (!this.#present) this.#assertPresent()
   }
 
+  #heldBytes(): number {
+    const buffers = new Set(this.#held.map(({ allocation }) => allocation.buffer))
+    return [...buffers].reduce((sum, { size }) => sum + size, 0)
+  }
+
   stats(): PlanStats {
     const memory = this.#memory.stats()
     const figures = {
@@ -188,6 +195,7 @@ export class Plan<I extends Readonly<Record<string, Tensor>>, O> {
       dispatches: this.#commands.length,
       runs: this.#runs,
       bytes: memory.arenaBytes + memory.constantBytes,
+      heldBytes: this.#heldBytes(),
     }
     return { ...figures, toString: () => describeStats(figures) }
   }
@@ -279,7 +287,8 @@ function describeStats(stats: Omit<PlanStats, 'toString'>): string {
   const [first, second] = stats.largestBytes
   return (
     `${stats.dispatches} dispatches, ${mib(stats.arenaBytes)} in ${stats.arenas} arenas ` +
-    `(at most ${mib(stats.peakLiveBytes)} alive at once; largest two ${mib(first)} and ${mib(second)}), ` +
-    `${mib(stats.constantBytes)} of constants, ${stats.runs} runs`
+    `(at most ${mib(stats.peakLiveBytes)} alive at once; largest two ${mib(first)} and ${mib(second)}, ` +
+    `1.2 × both ${mib(1.2 * (first + second))}), ` +
+    `${mib(stats.constantBytes)} of constants, ${mib(stats.heldBytes)} captured, ${stats.runs} runs`
   )
 }

@@ -271,3 +271,28 @@ function greatestCommonDivisor(a: bigint, b: bigint): bigint {
   while (b !== 0n) [a, b] = [b, a % b]
   return a
 }
+
+/**
+ * Times what `body` enqueues.
+ *
+ * @param use submits what is enqueued so far, and makes the profiler the one that passes ask
+ */
+export async function takeProfile(
+  device: Device,
+  body: () => unknown,
+  use: (profiler: Profiler | undefined) => void,
+): Promise<Profile> {
+  const profiler = new Profiler(device)
+  use(profiler)
+  try {
+    await body()
+  } finally {
+    use(undefined)
+  }
+  try {
+    await device.sync()
+    return await profiler.result()
+  } finally {
+    profiler.destroy()
+  }
+}

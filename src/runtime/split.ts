@@ -40,32 +40,44 @@ export function splitDispatch(
   params: Params,
   limits: BindingLimits,
 ): Part[] | undefined {
-  for (const split of kernel.splits ?? []) {
-    const units = unitsOfPart(kernel, split, tensors, params, limits)
-    if (units !== undefined) return partsOf(kernel, split, tensors, params, units)
+  const splits = kernel.splits ?? []
+  const cut = (split: Split, name: string): boolean => value(split.per[name], params) > 0
+  const apart = (a: Split, b: Split): boolean =>
+    Object.keys(kernel.bindings).every((name) => !cut(a, name) || !cut(b, name))
+  const pairs = splits.flatMap((a, i) =>
+    splits.slice(i + 1).flatMap((b) => (apart(a, b) ? [[a, b]] : [])),
+  )
+  for (const cuts of [...splits.map((split) => [split]), ...pairs]) {
+    const fits = Object.keys(kernel.bindings).every((name) => {
+      const small = tensors[name]!.byteLength <= limits.maxBindingBytes
+      return small || cuts.some((split) => cut(split, name))
+    })
+    const units = cuts.map((split) => unitsOfPart(kernel, split, tensors, params, limits))
+    if (!fits || units.includes(0)) continue
+    return cuts.reduce<Part[]>(
+      (parts, split, i) =>
+        parts.flatMap((part) => partsOf(kernel, split, tensors, part, params, units[i]!)),
+      [{ pieces: new Map(), params }],
+    )
   }
   return undefined
 }
 
-/** Units of every part but the last, or undefined when this cut does not fit. */
+/** Units of every part but the last; 0 when the smallest part is larger than a binding. */
 function unitsOfPart(
   kernel: Kernel,
   split: Split,
   tensors: Readonly<Record<string, Tensor>>,
   params: Params,
   limits: BindingLimits,
-): number | undefined {
+): number {
   const step = value(split.step, params) || 1
   // `per` may be a fraction, of which `step` makes a whole.
-  const stepBytes: number[] = []
-  for (const name of Object.keys(kernel.bindings)) {
-    const { byteLength, dtype } = tensors[name]!
+  const stepBytes = Object.keys(kernel.bindings).flatMap((name) => {
     const per = value(split.per[name], params)
-    if (per > 0) stepBytes.push(Math.round(per * step) * bytesPerElement[dtype])
-    else if (byteLength > limits.maxBindingBytes) return undefined
-  }
-  const steps = largestPart(stepBytes, Math.ceil(params[split.along]! / step), limits)
-  return steps > 0 ? steps * step : undefined
+    return per > 0 ? [Math.round(per * step) * bytesPerElement[tensors[name]!.dtype]] : []
+  })
+  return largestPart(stepBytes, Math.ceil(params[split.along]! / step), limits) * step
 }
 
 /**
@@ -89,10 +101,12 @@ export function largestPart(
   return Math.min(total, ...fitting)
 }
 
+/** What `whole` becomes along one cut; `params` are those of the dispatch. */
 function partsOf(
   kernel: Kernel,
   split: Split,
   tensors: Readonly<Record<string, Tensor>>,
+  whole: Part,
   params: Params,
   units: number,
 ): Part[] {
@@ -100,7 +114,7 @@ function partsOf(
   const parts: Part[] = []
   for (let first = 0; first < total; first += units) {
     const count = Math.min(units, total - first)
-    const pieces = new Map<string, Piece>()
+    const pieces = new Map(whole.pieces)
     for (const name of Object.keys(kernel.bindings)) {
       const per = value(split.per[name], params)
       if (per === 0) continue
@@ -109,7 +123,7 @@ function partsOf(
       pieces.set(name, { tensor: tensors[name]!, start, count: end - start })
     }
     const offset = split.offset ? { [split.offset]: params[split.offset]! + first } : {}
-    parts.push({ pieces, params: { ...params, [split.along]: count, ...offset } })
+    parts.push({ pieces, params: { ...whole.params, [split.along]: count, ...offset } })
   }
   return parts
 }

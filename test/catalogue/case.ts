@@ -1,4 +1,5 @@
 import { randomUniform } from '../../src/kernels/random.ts'
+import { floatToHalf } from '../../src/model/half.ts'
 import type { TensorArray } from '../../src/runtime/dtype.ts'
 import { sizeOf, type Shape } from '../../src/runtime/shape.ts'
 import type { Tensor } from '../../src/runtime/tensor.ts'
@@ -74,6 +75,15 @@ export function activations(kind: Kind, shape: Shape, seed: number): Value {
   })
   return { data, shape }
 }
+
+/** The same values rounded to f16. */
+export const half = ({ data, shape }: Value): Value => ({
+  data: Uint16Array.from(data, floatToHalf),
+  shape,
+})
+
+/** Half a unit in the last place of an f16 output, and a bit for what is summed into it. */
+export const HALF = 5e-4
 
 /** Weights of a layer with `inner` inputs: deviation 1/√inner. */
 export const weights = (shape: Shape, seed: number, inner = shape.at(-1) ?? 1): Value =>

@@ -1,6 +1,7 @@
 import { attentionFamily } from './attention.ts'
 import type { OpCase } from './case.ts'
 import { elementwise } from './elementwise.ts'
+import { halves } from './half.ts'
 import { images } from './images.ts'
 import { layout } from './layout.ts'
 import { linearFamily } from './linear.ts'
@@ -22,6 +23,7 @@ export const catalogue: readonly OpCase[] = [
   ...layout,
   ...search,
   ...small,
+  ...halves,
   ...images,
   ...random,
 ]

@@ -12,7 +12,7 @@ export interface Errors {
 
 export interface Measured {
   readonly out: Errors
-  /** Units in the last place of f32; only for unary elementwise ops. */
+  /** Units in the last place of the output's dtype; only for unary elementwise ops. */
   readonly ulp: number | undefined
   /** Over all leaves; none without gradients. */
   readonly gradient: Errors | undefined
@@ -42,7 +42,7 @@ export function measure(opCase: OpCase, results: Results): Measured {
   )
   return {
     out: errorsOf(actual, expected, largest(expected)),
-    ulp: opCase.unary ? worstUlp(actual, expected) : undefined,
+    ulp: opCase.unary ? worstUlp(actual, expected, results.out) : undefined,
     gradient: gradients.length === 0 ? undefined : joined(gradients),
   }
 }
@@ -109,13 +109,22 @@ function gradientErrors(
 /** Results below this are as good as 0, and clamps within an op decide their digits. */
 const VANISHING = 1e-30
 
-/** Largest error in units of the last place of the expected f32. */
-function worstUlp(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+/** Mantissa bits and the lowest exponent of a normal value. */
+const F32 = { bits: 23, lowest: -126 }
+const F16 = { bits: 10, lowest: -14 }
+
+/** Largest error in units of the last place of the expected value, as `stored` has it. */
+function worstUlp(
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+  stored: TensorArray,
+): number {
+  const { bits, lowest } = stored instanceof Uint16Array ? F16 : F32
   let worst = 0
   for (let i = 0; i < expected.length; i++) {
     if (Math.abs(expected[i]!) < VANISHING) continue
-    const exponent = Math.floor(Math.log2(Math.abs(expected[i]!)))
-    worst = worse(worst, Math.abs(actual[i]! - expected[i]!) / 2 ** (exponent - 23))
+    const exponent = Math.max(lowest, Math.floor(Math.log2(Math.abs(expected[i]!))))
+    worst = worse(worst, Math.abs(actual[i]! - expected[i]!) / 2 ** (exponent - bits))
   }
   return worst
 }

@@ -20,8 +20,8 @@ normal activations, the same with outliers of ±100 in every 61st channel ("mass
 activations around 10. Reference and op get the same rounded inputs, so the error is the op's alone.
 
 - **max**, **mean**: |error| over the largest expected magnitude of the output.
-- **ULP**: the largest error of elementwise ops in units in the last place of the expected f32,
-  where that is 1e-30 or more.
+- **ULP**: the largest error of elementwise ops in units in the last place of the expected value, f32
+  or f16 as the output is, where that is 1e-30 or more.
 - **gradient**: of Σ output · w with w in [−1, 1), for every input that has one, against central
   differences of the f64 reference at up to 24 elements; relative to the largest gradient.
 - **allowed**: what tests allow for output and gradient on every adapter.

@@ -1,26 +1,16 @@
-import { floatToHalf } from '../../src/model/half.ts'
 import { linear, matmul, quantize, toF16, toF32 } from '../../src/runtime/ops/index.ts'
 import type { Tensor } from '../../src/runtime/tensor.ts'
 import { matmul as product } from '../reference/matmul.ts'
 import { quantize as quantizeReference } from '../reference/quantize.ts'
-import { activations, normal, ofKinds, weights, type OpCase, type Value } from './case.ts'
+import { activations, half, HALF, normal, ofKinds, weights, type OpCase } from './case.ts'
 
 const SIZE = { m: 9, n: 34, k: 195 }
-
-/** The same values rounded to f16. */
-const half = ({ data, shape }: Value): Value => ({
-  data: Uint16Array.from(data, floatToHalf),
-  shape,
-})
-
-/** Half a unit in the last place of a f16 output, and a bit for its sums. */
-const HALF = 5e-4
 
 const f16 = (tensor: Tensor): Tensor<'f16'> => tensor as Tensor<'f16'>
 
 const int8 = quantizeReference(weights([SIZE.n, SIZE.k], 2).data, SIZE.k)
 
-/** Ops on f16 and int8 tensors. */
+/** Casts, and products of f16 and int8 operands. */
 export const small: readonly OpCase[] = [
   ...ofKinds((kind) => ({
     op: 'toF16',

@@ -1,5 +1,6 @@
 import { add, layerNorm, matmul, relu, softmax, sum } from '../../src/runtime/ops/index.ts'
-import { normal, type OpCase } from '../catalogue/case.ts'
+import type { Tensor } from '../../src/runtime/tensor.ts'
+import { half, HALF, normal, type OpCase } from '../catalogue/case.ts'
 import { broadcast } from '../reference/broadcast.ts'
 import { layerNorm as layerNormReference } from '../reference/layerNorm.ts'
 import { matmul as product } from '../reference/matmul.ts'
@@ -90,6 +91,37 @@ const makes: readonly Make[] = [
       leaves: [],
       run: ({ x }) => relu(x!),
       reference: ({ x }) => Array.from(x!, (value) => Math.max(value, 0)),
+    }
+  },
+  (draws, size, seed) => {
+    const shape = [size(), 1 + draws.below(5), size()]
+    const small = shape.map((n) => (draws.below(2) === 1 ? n : 1)).slice(draws.below(3))
+    return {
+      op: 'add',
+      name: `${shape.join('×')} and ${small.join('×')}`,
+      dtype: 'f16',
+      inputs: { a: half(normal(shape, seed)), b: half(normal(small, seed + 1)) },
+      leaves: [],
+      run: ({ a, b }) => add(a as Tensor as Tensor<'f16'>, b as Tensor as Tensor<'f16'>),
+      reference: ({ a, b }) => broadcast((x, y) => x + y, a!, b!, { a: shape, b: small }),
+      tolerance: HALF,
+    }
+  },
+  (draws, size, seed) => {
+    const shape = [size(), size()]
+    const op = draws.pick([softmax, relu])
+    return {
+      op: op === softmax ? 'softmax' : 'relu',
+      name: shape.join('×'),
+      dtype: 'f16',
+      inputs: { x: half(normal(shape, seed)) },
+      leaves: [],
+      run: ({ x }) => op(x as Tensor as Tensor<'f16'>),
+      reference: ({ x }) =>
+        op === softmax
+          ? softmaxReference(x!, shape[1]!)
+          : Array.from(x!, (value) => Math.max(value, 0)),
+      tolerance: HALF,
     }
   },
 ]

@@ -1,5 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { extremumBackwardKernel, extremumKernel } from '../../src/kernels/extremum.ts'
+import {
+  extremumBackwardKernel,
+  extremumKernel,
+  extremumRowsKernel,
+} from '../../src/kernels/extremum.ts'
 import { MAX_WORKGROUPS } from '../../src/kernels/kernel.ts'
 import { useDevice } from '../support/device.ts'
 import { runKernel } from '../support/kernels.ts'
@@ -8,20 +12,23 @@ import { randomArray } from '../support/random.ts'
 describe('extremum kernels', () => {
   const device = useDevice()
 
-  it.each([1, 3, 63, 64, 65])(
+  it.each([1, 3, 4, 63, 64, 65, 256, 260])(
     'find the first of equals in every segment: inner %i',
     async (inner) => {
       const [outer, n, length] = [2, 11, 4]
       const x = randomArray(outer * n * inner, 1).map((value) => Math.round(value * 5))
       for (const extremum of ['max', 'min'] as const) {
         const shape = [outer, 3, inner]
-        const { values } = await runKernel(
+        const vector = inner % 4 === 0
+        const results = await runKernel(
           device(),
-          extremumKernel({ extremum, positioned: false }),
+          extremumKernel({ extremum, positioned: false, vector }),
           { x: { data: x, shape: [outer, n, inner] } },
           { values: shape, positions: shape },
           { outer, n, inner, length },
         )
+        const values = results.values!
+        const positions = new Uint32Array(results.positions!.buffer)
         const best = extremum === 'max' ? Math.max : Math.min
         const expected = Array.from({ length: outer * 3 * inner }, (_, i) => {
           const [column, segment] = [i % inner, Math.floor(i / inner) % 3]
@@ -33,7 +40,44 @@ describe('extremum kernels', () => {
           return best(...rows.map((r) => x[(start + r) * inner + column]!))
         })
         // −0 and 0 are equal, and either may come first.
-        expect([...values!].map((value) => value + 0)).toEqual(expected.map((value) => value + 0))
+        expect([...values].map((value) => value + 0)).toEqual(expected.map((value) => value + 0))
+        const firsts = expected.map((value, i) => {
+          const column = i % inner
+          const start = Math.floor(i / (3 * inner)) * n
+          const segment = Math.floor(i / inner) % 3
+          let r = segment * length
+          while (x[(start + r) * inner + column] !== value) r++
+          return r
+        })
+        expect([...positions]).toEqual(firsts)
+      }
+    },
+  )
+
+  it.each([1, 3, 4, 5, 8, 10, 192])(
+    'find the first of equals of every row: %i columns',
+    async (columns) => {
+      for (const rows of [1, 31, 32, 33]) {
+        const data = randomArray(rows * columns, columns).map((value) => Math.round(value * 5) / 5)
+        // NaN of either sign wins, the first of several.
+        if (columns > 3) data.set([NaN, 2, NaN], columns * (rows - 1) + 1)
+        for (const extremum of ['max', 'min'] as const) {
+          const { values, positions } = await runKernel(
+            device(),
+            extremumRowsKernel({ extremum, vector: columns % 4 === 0 }),
+            { x: { data, shape: [rows, columns] } },
+            { values: [rows], positions: [rows] },
+            { rows, columns },
+          )
+          const best = extremum === 'max' ? Math.max : Math.min
+          for (let row = 0; row < rows; row++) {
+            const own = data.subarray(row * columns, (row + 1) * columns)
+            const expected = best(...own)
+            const first = own.findIndex((value) => Object.is(value + 0, expected + 0))
+            expect(values![row]! + 0).toBe(expected + 0)
+            expect(new Uint32Array(positions!.buffer)[row]).toBe(first)
+          }
+        }
       }
     },
   )

@@ -13,8 +13,9 @@ import { adam } from '../../src/train/adam.ts'
 import { adamTable } from '../../src/train/schedule.ts'
 import { advanceKernel } from '../../src/kernels/adam.ts'
 import * as reference from '../reference/transformerBlock.ts'
-import { hashBits } from '../support/compare.ts'
+import { expectClose, hashBits } from '../support/compare.ts'
 import { useDevice } from '../support/device.ts'
+import { errorOf } from '../support/errorOf.ts'
 import { gradcheck } from '../support/gradcheck.ts'
 import { randomArray } from '../support/random.ts'
 
@@ -70,6 +71,37 @@ describe('transformerBlock', () => {
       reference: ({ x, ...weights }) => reference.transformerBlock(x, weights, SIZE),
       tolerance: 2e-4,
     })
+  })
+
+  /**
+   * Every f16 on the way is off by 2^-11 of itself at most. Their sum over independent elements stays near
+   * that of one, against what the residual adds at full precision.
+   */
+  it('stores f16 between its layers if asked: the same to 1e-3, in half the memory', async () => {
+    const weights = frozen(device())
+    const x = device().tensor(randomArray(sizeOf(X), 50), X)
+    const options = { heads: SIZE.heads, activation: 'gelu', eps: SIZE.eps } as const
+    const run = (dtype: 'f32' | 'f16'): F32 =>
+      transformerBlock(x, blockOf(weights), { ...options, dtype })
+    const [whole, half] = [await run('f32').read(), await run('f16').read()]
+    expectClose('f16 inside', half, whole, 1e-3)
+    expect(hashBits(half)).not.toBe(hashBits(whole))
+    const plans = await Promise.all([
+      record(device(), { x }, () => run('f32')),
+      record(device(), { x }, () => run('f16')),
+    ])
+    plans[1]!.run()
+    expect(hashBits(await plans[1]!.outputs.read())).toBe(hashBits(half))
+    const [wide, narrow] = plans.map((plan) => plan.stats())
+    if (device().has('shader-f16')) {
+      expect(narrow!.dispatches).toBe(7)
+      expect(narrow!.largestBytes[0]).toBe(wide!.largestBytes[0] / 2)
+    }
+    plans.forEach((plan) => plan.dispose())
+    weights.fc2Weight.requiresGrad = true
+    expect(run('f32').node).toBeDefined()
+    weights.norm1Weight.requiresGrad = true
+    expect(errorOf(() => run('f16')).message).toMatch(/^layerNorm: an f16 output carries no /)
   })
 
   /**

@@ -7,7 +7,7 @@ import { record } from '../../src/runtime/plan.ts'
 import { backward } from '../../src/runtime/tape.ts'
 import { scope, type Tensor } from '../../src/runtime/tensor.ts'
 import { hashBits } from '../support/compare.ts'
-import { useDevice } from '../support/device.ts'
+import { openDevice, useDevice } from '../support/device.ts'
 import { errorOf } from '../support/errorOf.ts'
 import { failAllocations } from '../support/failAllocations.ts'
 import { randomArray } from '../support/random.ts'
@@ -72,6 +72,40 @@ describe('out of memory', () => {
     expect(hashBits(await readOnce(scope(() => softmax(x))))).toBe(expected)
     await device().sync()
     x.dispose()
+  })
+
+  it('gives free buffers back before it asks for what was refused once', async () => {
+    // One of its own, of which nothing is known.
+    const fresh = await openDevice()
+    const bytes = (): number => fresh.stats().bytes
+    const room = bytes() + 100_000
+    // 60 kB that wait for reuse, in classes that none of the others has.
+    const fill = (): void => [3000, 5000, 7000].forEach((size) => fresh.empty([size]).dispose())
+    const end = failAllocations(fresh, (wanted) => bytes() + wanted > room)
+    fill()
+    const refused = fresh.empty([15_000])
+    await refusal(fresh.sync())
+    refused.dispose()
+
+    fill()
+    const given = fresh.empty([15_000])
+    await fresh.sync()
+    expect(bytes()).toBeLessThanOrEqual(room)
+    end()
+    expect((await given.read()).length).toBe(15_000)
+    given.dispose()
+
+    // Memory beyond that was given: nothing is known any more, and what waits is kept.
+    const more = fresh.empty([30_000])
+    await fresh.sync()
+    fill()
+    const before = bytes()
+    const most = fresh.empty([40_000])
+    expect(bytes() - before).toBeGreaterThanOrEqual(160_000)
+    await fresh.sync()
+    more.dispose()
+    most.dispose()
+    fresh.close()
   })
 
   it('names the gradient that asked', async () => {

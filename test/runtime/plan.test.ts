@@ -191,7 +191,7 @@ describe('a plan', () => {
     expect(hashBits(await plan.outputs.read())).toBe(hashBits(await eager.read()))
     expect(hashBits(await fromPlan.read())).toBe(hashBits(await kept!.read()))
     expect(String(plan.stats())).toMatch(
-      /^40 dispatches, 0\.\d+ MiB in \d arenas \(at most 0\.\d+ MiB alive at once;/,
+      /^40 dispatches, 0\.\d+ MiB in \d arenas \(at most 0\.\d+ MiB alive at once; largest two 0\.\d+ MiB and 0\.\d+ MiB, 1\.2 × both 0\.\d+ MiB\), 0\.000 MiB of constants, 0\.\d+ MiB captured, 1 runs$/,
     )
     plan.dispose()
     fromPlan.dispose()

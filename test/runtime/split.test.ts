@@ -2,8 +2,13 @@ import { describe, expect, it } from 'vitest'
 import type { Kernel } from '../../src/kernels/kernel.ts'
 import { scaleKernel } from '../../src/kernels/elementwise.ts'
 import { splitDispatch } from '../../src/runtime/split.ts'
+import { batchNormEval, batchNormTrain } from '../../src/runtime/ops/batchNorm.ts'
+import { toF16, toF32 } from '../../src/runtime/ops/cast.ts'
+import { gather, scatterAdd } from '../../src/runtime/ops/gather.ts'
+import { concat, slice } from '../../src/runtime/ops/layout.ts'
+import { quantize } from '../../src/runtime/ops/quantize.ts'
 import { attentionPacked } from '../../src/runtime/ops/attention.ts'
-import { add, gelu, multiply } from '../../src/runtime/ops/elementwise.ts'
+import { add, gelu, multiply, reshape } from '../../src/runtime/ops/elementwise.ts'
 import { embedTokens } from '../../src/runtime/ops/embedTokens.ts'
 import { gatherRows } from '../../src/runtime/ops/gatherRows.ts'
 import { l2Normalize } from '../../src/runtime/ops/l2Normalize.ts'
@@ -94,6 +99,73 @@ const cases: Record<string, Case> = {
     op: ({ qkv }) => attentionPacked(qkv!, { heads: 2 }),
     limit: 3100,
   },
+  'embedTokens, more than one before the patches': {
+    inputs: { patches: [5, 3, 64], prefix: [2, 64], positions: [5, 64] },
+    op: ({ patches, prefix, positions }) => embedTokens(patches!, prefix!, positions!),
+    limit: 2600,
+    tolerance: 1e-6,
+  },
+  'embedTokens and its norm': {
+    inputs: { patches: [17, 3, 64], prefix: [64], positions: [4, 64], weight: [64], bias: [64] },
+    op: ({ patches, prefix, positions, weight, bias }) =>
+      embedTokens(patches!, prefix!, positions!, {
+        norm: { weight: weight!, bias: bias!, eps: 1e-5 },
+      }),
+    limit: 8400,
+    tolerance: 1e-5,
+  },
+  'batchNormTrain, and its running statistics': {
+    inputs: { x: [300, 20], weight: [20], bias: [20] },
+    op: ({ x, weight, bias }) => {
+      const running = x!.device.tensor(randomArray(40, 3), [2, 20])
+      return [batchNormTrain(x!, weight!, bias!, running), running]
+    },
+    limit: 6000,
+    tolerance: 1e-5,
+  },
+  'batchNormEval with ReLU': {
+    inputs: { x: [300, 7], weight: [7], bias: [7] },
+    op: ({ x, weight, bias }) => {
+      const values = randomArray(14, 3).map((value, i) => (i < 7 ? value : value + 1.5))
+      const running = x!.device.tensor(values, [2, 7])
+      return batchNormEval(x!, weight!, bias!, running, { relu: true })
+    },
+    limit: 2048,
+    tolerance: 1e-5,
+  },
+  'slices of the first dimension, and of two': {
+    inputs: { x: [300, 9] },
+    op: ({ x }) => concat([slice(x!, [7, 0], [261, 9]), slice(x!, [3, 2], [290, 7])].map(flat)),
+    limit: 3000,
+  },
+  'concat along the first dimension': {
+    inputs: { a: [70, 12], b: [33, 12], c: [50, 12] },
+    op: ({ a, b, c }) => concat([a!, b!, c!]),
+    limit: 1600,
+  },
+  'concat along the last dimension': {
+    inputs: { a: [130, 5], b: [130, 4] },
+    op: ({ a, b }) => concat([a!, b!], -1),
+    limit: 3000,
+  },
+  'scatterAdd of few parts, into rows in parts': {
+    inputs: { x: [130, 8], source: [33, 8] },
+    op: ({ x, source }) => scatterAdd(x!, placesOf(source!, 140), source!),
+    limit: 2304,
+  },
+  'scatterAdd of many parts, sorted': {
+    inputs: { x: [130, 6], source: [333, 6] },
+    op: ({ x, source }) => scatterAdd(x!, placesOf(source!, 140), source!),
+    limit: 2304,
+  },
+  'gather of parts from parts': {
+    inputs: { x: [200, 8] },
+    op: ({ x }) => {
+      const places = Uint32Array.from({ length: 333 }, (_, i) => (i * 7919) % 230)
+      return gather(x!, x!.device.tensor(places, [333]))
+    },
+    limit: 2304,
+  },
   'matmul, rows of both': {
     inputs: { a: [65, 64], b: [3, 64] },
     op: ({ a, b }) => matmul(a!, b!, { transposeB: true }),
@@ -124,6 +196,14 @@ const cases: Record<string, Case> = {
     limit: 1024,
     tolerance: 1e-6,
   },
+}
+
+const flat = (x: F32): F32 => reshape(x, [x.size])
+
+/** As many places as a source has rows, some named often, some beyond the end. */
+const placesOf = ({ device, shape: [count = 0] }: F32, below: number): Tensor<'u32'> => {
+  const places = Uint32Array.from({ length: count }, (_, i) => ((i * 7919) % below) ** 2 % below)
+  return device.tensor(places, [count])
 }
 
 describe('ops on tensors larger than a binding', () => {
@@ -193,6 +273,28 @@ describe('ops on tensors larger than a binding', () => {
       })
       expect([...(await out.read())]).toEqual(expected)
     }
+  })
+
+  it('cast and quantise in parts', async () => {
+    const [rows, columns] = [150, 32]
+    const values = randomArray(rows * columns, 1)
+    const run = async (limit: number): Promise<{ hashes: string[]; dispatches: number }> => {
+      const before = device().stats().dispatches
+      const made = within(limit, () =>
+        scope(() => {
+          const x = device().tensor(values, [rows, columns])
+          const half = toF16(x)
+          const bytes = quantize(x)
+          return [half, toF32(half), gelu(half), bytes.values, bytes.scales]
+        }),
+      )
+      const data = await Promise.all(made.map((tensor) => tensor.read()))
+      made.forEach((tensor) => tensor.dispose())
+      return { hashes: data.map(hashBits), dispatches: device().stats().dispatches - before }
+    }
+    const [whole, cut] = [await run(device().maxBindingBytes), await run(9000)]
+    expect(cut.hashes).toEqual(whole.hashes)
+    expect(cut.dispatches).toBeGreaterThan(whole.dispatches)
   })
 
   it('step all parameters, and record the parts of a plan', async () => {

@@ -1,4 +1,5 @@
 import type { Device } from '../../runtime/device.ts'
+import type { FloatDtype } from '../../runtime/dtype.ts'
 import { embedTokens } from '../../runtime/ops/embedTokens.ts'
 import { gatherRows } from '../../runtime/ops/gatherRows.ts'
 import { layerNorm } from '../../runtime/ops/layerNorm.ts'
@@ -28,6 +29,16 @@ export interface VitOutput {
   readonly tokens: Tensor<'f32'>
   /** Input of every block, then the last one's output, when asked for. */
   readonly hiddenStates: readonly Tensor<'f32'>[]
+}
+
+export interface VitForwardOptions {
+  /** Whether to return every block's input. Default false. */
+  readonly hiddenStates?: boolean
+  /**
+   * Of what passes between the layers of a block, and of the patches; tokens between blocks are f32.
+   * Default f32.
+   */
+  readonly dtype?: FloatDtype
 }
 
 /**
@@ -107,20 +118,20 @@ export class VisionTransformer {
   forward(
     pixels: Tensor<'f32'>,
     classRows: Tensor<'u32'>,
-    { hiddenStates = false } = {},
+    { hiddenStates = false, dtype = 'f32' }: VitForwardOptions = {},
   ): VitOutput {
     const [batch = 0, , height = 0, width = 0] = pixels.shape
     const { layerNormEps: eps, hiddenSize } = this.config
     const positions = this.preparePositions(height, width)
     const states: Tensor<'f32'>[] = []
     let tokens = scope(() => {
-      const patches = patchEmbed(pixels, this.#patch.weight, this.#patch.bias)
+      const patches = patchEmbed(pixels, this.#patch.weight, this.#patch.bias, { dtype })
       const norm = this.#preNorm
       return embedTokens(patches, this.#prefix, positions, norm && { norm: { ...norm, eps } })
     })
     const { activation, heads } = this.config
     for (const block of this.#blocks) {
-      const next = transformerBlock(tokens, block, { heads, activation, eps })
+      const next = transformerBlock(tokens, block, { heads, activation, eps, dtype })
       if (hiddenStates) states.push(tokens)
       else tokens.dispose()
       tokens = next

@@ -7,11 +7,13 @@ import {
   type AttentionSize,
 } from '../../kernels/attentionLayout.ts'
 import type { KernelVariant } from '../../kernels/kernel.ts'
+import type { FloatDtype } from '../dtype.ts'
 import { KeeplightError } from '../errors.ts'
 import { expect, expectShape, formatShape } from '../shape.ts'
 import { apply, needsGradient, type Op } from '../tape.ts'
 import type { Tensor } from '../tensor.ts'
 import { attentionChoice } from './attentionChoice.ts'
+import { expectDtype, inStorage } from './half.ts'
 
 export interface AttentionOptions {
   /** Factor of the scores; default 1/√d. */
@@ -45,13 +47,13 @@ function attributes(
   return { headSize, causal, layout: makeLayout(size, scale) }
 }
 
-function forward(
-  q: Tensor<'f32'>,
-  k: Tensor<'f32'>,
-  v: Tensor<'f32'>,
-  out: Tensor<'f32'>,
+function forward<D extends FloatDtype>(
+  q: Tensor<D>,
+  k: Tensor<D>,
+  v: Tensor<D>,
+  out: Tensor<D>,
   { headSize, causal, layout }: Attributes,
-): Saved {
+): { readonly out: Tensor<D>; readonly lse: Tensor<'f32'> | undefined } {
   const { device } = out
   const { batches, heads, tokens } = layout
   const lse = needsGradient(q, k, v) ? device.empty([batches, heads, tokens]) : undefined
@@ -60,6 +62,7 @@ function forward(
     causal,
     logSumExp: lse !== undefined,
     variant: device.choose(attentionChoice, { ...layout, causal }) as KernelVariant,
+    ...(out.dtype === 'f16' && { half: true }),
   })
   // The kernel binds lse only when its options say so.
   device.dispatch(kernel, { q, k, v, out, lse: lse ?? out }, layout)
@@ -98,13 +101,17 @@ interface PackedInputs extends Record<string, Tensor | undefined> {
   readonly qkv: Tensor<'f32'>
 }
 
+function forwardPacked<D extends FloatDtype>(qkv: Tensor<D>, attributes: Attributes) {
+  const [batches, tokens, width] = qkv.shape as [number, number, number]
+  const out = qkv.device.empty([batches, tokens, width / 3], qkv.dtype)
+  return forward(qkv, qkv, qkv, out, attributes)
+}
+
 const packedOp: Op<PackedInputs, Attributes, Saved & { readonly qkv: Tensor<'f32'> }> = {
   name: 'attentionPacked',
   forward({ qkv }, attributes) {
-    const [batches, tokens, width] = qkv.shape as [number, number, number]
-    const out = qkv.device.empty([batches, tokens, width / 3])
-    const saved = forward(qkv, qkv, qkv, out, attributes)
-    return { out, saved: { ...saved, qkv } }
+    const saved = forwardPacked(qkv, attributes)
+    return { out: saved.out, saved: { ...saved, qkv } }
   },
   backward({ gradient, saved, attributes, output }) {
     const { qkv } = saved
@@ -119,19 +126,25 @@ const packedOp: Op<PackedInputs, Attributes, Saved & { readonly qkv: Tensor<'f32
  * Multi-head self-attention, softmax(scale · Q·Kᵀ) · V, on what one linear layer makes of the tokens.
  *
  * @param qkv [B, T, 3·H·d]: a token's queries, keys and values, of one head after the other
- * @returns [B, T, H·d]
+ * @returns [B, T, H·d], of qkv's dtype; scores and sums are f32
+ * @throws KeeplightError `validation` when shapes or dtypes do not fit, or an f16 output is to have a
+ *   gradient
  */
-export function attentionPacked(
-  qkv: Tensor<'f32'>,
+export function attentionPacked<D extends FloatDtype>(
+  qkv: Tensor<D>,
   { heads, ...options }: AttentionOptions & { readonly heads: number },
-): Tensor<'f32'> {
+): Tensor<D> {
   const [batches = 0, tokens = 0, width = 0] = qkv.shape
   const valid = qkv.shape.length === 3 && heads > 0 && width % (3 * heads) === 0
   expect(valid, 'attentionPacked', () => {
     return `qkv has shape ${formatShape(qkv.shape)}, expected [B, T, 3·${heads}·d]`
   })
   const size = { batches, heads, tokens, headSize: width / (3 * heads) }
-  return apply(packedOp, { qkv }, attributes(size, packedLayout, options))
+  const own = attributes(size, packedLayout, options)
+  return inStorage('attentionPacked', { qkv }, qkv.dtype, {
+    wide: (wide) => apply(packedOp, wide, own),
+    half: () => forwardPacked(qkv, own).out,
+  })
 }
 
 interface SeparateInputs extends Record<string, Tensor | undefined> {
@@ -161,14 +174,14 @@ const separateOp: Op<SeparateInputs, Attributes, Saved & SeparateInputs> = {
 /**
  * softmax(scale · Q·Kᵀ) · V for every head.
  *
- * @param q [B, H, T, d], as are k, v and what is returned
+ * @param q [B, H, T, d], as are k, v and what is returned; all f32 or all f16, scores and sums f32
  */
-export function attention(
-  q: Tensor<'f32'>,
-  k: Tensor<'f32'>,
-  v: Tensor<'f32'>,
+export function attention<D extends FloatDtype>(
+  q: Tensor<D>,
+  k: Tensor<D>,
+  v: Tensor<D>,
   options: AttentionOptions = {},
-): Tensor<'f32'> {
+): Tensor<D> {
   expect(q.shape.length === 4, 'attention', () => {
     return `q has shape ${formatShape(q.shape)}, expected [B, H, T, d]`
   })
@@ -176,5 +189,11 @@ export function attention(
   expectShape('attention', 'v', v.shape, q.shape)
   const [batches, heads, tokens, headSize] = q.shape as [number, number, number, number]
   const size = { batches, heads, tokens, headSize }
-  return apply(separateOp, { q, k, v }, attributes(size, separateLayout, options))
+  expectDtype('attention', { q }, 'f32', 'f16')
+  expectDtype('attention', { k, v }, q.dtype)
+  const own = attributes(size, separateLayout, options)
+  return inStorage('attention', { q, k, v }, q.dtype, {
+    wide: (wide) => apply(separateOp, wide, own),
+    half: () => forward(q, k, v, q.device.empty(q.shape, q.dtype), own).out,
+  })
 }

@@ -11,6 +11,13 @@ import {
 import { expect, expectShape } from '../shape.ts'
 import { apply, type BackwardContext, type Op } from '../tape.ts'
 import type { Tensor } from '../tensor.ts'
+import {
+  evalGradientsInParts,
+  isLarge,
+  normalizeInParts,
+  statisticsInParts,
+  trainGradientsInParts,
+} from './largeBatchNorm.ts'
 
 export interface BatchNormOptions {
   /** Added to the variance. Default 1e-5, PyTorch's. */
@@ -68,6 +75,11 @@ const trainOp: Op<Inputs, Attributes, Saved> = {
       return `x is ${x.toString()}; the variance of one row is undefined, expected 2 rows or more`
     })
     const { device } = x
+    if (isLarge(x)) {
+      const statistics = statisticsInParts(x, running, eps, momentum)
+      const out = normalizeInParts({ x, weight, bias }, statistics, relu)
+      return { out, saved: { x, weight, bias, statistics } }
+    }
     const out = device.empty(x.shape)
     const statistics = device.empty([2, columns])
     const kernel = alone(x) ? batchNormTrainAloneKernel : batchNormTrainKernel
@@ -84,6 +96,10 @@ const trainOp: Op<Inputs, Attributes, Saved> = {
     const { x, weight, bias, statistics } = saved
     const [rows, columns] = x.shape as [number, number]
     const gradients = gradientOutputs(context)
+    if (isLarge(x)) {
+      trainGradientsInParts({ x, weight, bias }, statistics, attributes.relu, dOut, gradients)
+      return gradients
+    }
     const { x: dX, weight: dWeight, bias: dBias } = gradients
     const kernel = alone(x) ? batchNormTrainBackwardAloneKernel : batchNormTrainBackwardKernel
     x.device.dispatch(
@@ -113,6 +129,11 @@ const evalOp: Op<Inputs, Attributes, Saved> = {
     const { x, weight, bias, statistics: running } = saved
     const [rows, columns] = x.shape as [number, number]
     const gradients = gradientOutputs(context)
+    if (isLarge(x)) {
+      const constants = { ...attributes, running, inverse: false }
+      evalGradientsInParts({ x, weight, bias }, constants, dOut, gradients)
+      return gradients
+    }
     const { x: dX, weight: dWeight, bias: dBias } = gradients
     x.device.dispatch(
       batchNormEvalBackwardKernel({ relu: attributes.relu }),

@@ -1,9 +1,11 @@
 import { binaryBackwardKernel, binaryKernel, type Binary } from '../../kernels/binary.ts'
 import { eachThread } from '../../kernels/elementwise.ts'
 import { broadcastShape, planBroadcast, repeatedAxes } from '../broadcast.ts'
-import { expect, type Shape } from '../shape.ts'
+import type { FloatDtype } from '../dtype.ts'
+import type { Shape } from '../shape.ts'
 import { apply, type Op } from '../tape.ts'
 import type { Tensor } from '../tensor.ts'
+import { inStorage, type Promoted } from './half.ts'
 import { sumAxes } from './reduce.ts'
 
 type F32 = Tensor<'f32'>
@@ -21,15 +23,7 @@ const linear = (name: Binary): name is 'add' | 'subtract' => name === 'add' || n
 const binaryOp = (name: Binary): Op<Pair, Shapes, Partial<Pair>> => ({
   name,
   forward({ a, b }) {
-    for (const [operand, { dtype, shape }] of Object.entries({ a, b })) {
-      expect(
-        dtype === 'f32',
-        name,
-        () => `${operand} is ${dtype}[${shape.join(', ')}], expected f32`,
-      )
-    }
-    const out = a.device.empty(broadcastShape(name, a.shape, b.shape))
-    combine(name, a, b, out)
+    const out = combine(name, a, b, 'f32')
     return { out, saved: linear(name) ? {} : { a, b } }
   },
   backward({ gradient: g, saved: { a, b }, attributes: shapes, wants, output }) {
@@ -56,17 +50,38 @@ const binaryOp = (name: Binary): Op<Pair, Shapes, Partial<Pair>> => ({
   },
 })
 
-/** out = f(a, b), broadcast; outside the tape. */
-function combine(name: Binary, a: F32, b: F32, out: F32): void {
+/** f(a, b), broadcast; outside the tape. */
+function combine<D extends FloatDtype>(
+  name: Binary,
+  a: Tensor<FloatDtype>,
+  b: Tensor<FloatDtype>,
+  dtype: D,
+): Tensor<D> {
+  const out = a.device.empty(broadcastShape(name, a.shape, b.shape), dtype)
   const { spreads, params } = planBroadcast(name, { a: a.shape, b: b.shape }, out.shape)
   const each = eachThread(out.device.adapter.software)
-  const kernel = binaryKernel({ name, ...spreads, each })
-  out.device.dispatch(kernel, { a, b, out }, { size: out.size, ...params })
+  const tensors = { a, b, out }
+  const halves = (['a', 'b', 'out'] as const).filter((key) => tensors[key].dtype === 'f16')
+  const kernel = binaryKernel({ name, ...spreads, each, ...(halves.length > 0 && { halves }) })
+  out.device.dispatch(kernel, tensors, { size: out.size, ...params })
+  return out
 }
 
-const binary = (name: Binary): ((a: F32, b: F32) => F32) => {
+type BinaryFunction = <A extends FloatDtype, B extends FloatDtype>(
+  a: Tensor<A>,
+  b: Tensor<B>,
+) => Tensor<Promoted<A, B>>
+
+/** A function of two elements, f32 or f16; the result is f16 where both are. */
+const binary = (name: Binary): BinaryFunction => {
   const op = binaryOp(name)
-  return (a, b) => apply(op, { a, b }, { a: a.shape, b: b.shape })
+  return <A extends FloatDtype, B extends FloatDtype>(a: Tensor<A>, b: Tensor<B>) => {
+    const dtype = (a.dtype === 'f16' ? b.dtype : 'f32') as Promoted<A, B>
+    return inStorage(name, { a, b } as Record<'a' | 'b', Tensor<FloatDtype>>, dtype, {
+      wide: (wide) => apply(op, wide, { a: a.shape, b: b.shape }),
+      half: () => combine(name, a, b, dtype),
+    })
+  }
 }
 
 /**

@@ -1,4 +1,9 @@
-import { extremumBackwardKernel, extremumKernel, type Extremum } from '../../kernels/extremum.ts'
+import {
+  extremumBackwardKernel,
+  extremumKernel,
+  extremumRowsKernel,
+  type Extremum,
+} from '../../kernels/extremum.ts'
 import { axesOf, axisOf, reducedShape, reductionsOf } from '../axes.ts'
 import type { ReduceOptions, Reduction } from '../axes.ts'
 import { apply, type Op } from '../tape.ts'
@@ -12,10 +17,16 @@ type U32 = Tensor<'u32'>
 const LONGEST = 4096
 const SHORTEST = 64
 const THREADS = 8192
+/** The same on a software adapter, whose threads are few and cost something to start. */
+const THREADS_SOFTWARE = 512
+
+/** Longest row that a thread of a software adapter takes, and the fewest rows that keep cores busy. */
+const LONGEST_ROW = 16_384
+const FEWEST_ROWS = 64
 
 /** Elements to a thread. The result is exact, so that this changes its speed and nothing else. */
-function segmentLength({ outer, n, inner }: Reduction): number {
-  const even = Math.ceil((n * outer * inner) / THREADS)
+function segmentLength({ outer, n, inner }: Reduction, width: number, software: boolean): number {
+  const even = Math.ceil((n * outer * inner) / width / (software ? THREADS_SOFTWARE : THREADS))
   return Math.min(n, LONGEST, Math.max(SHORTEST, even))
 }
 
@@ -29,9 +40,16 @@ function find(
   earlier?: U32,
 ): void {
   const { device } = x
-  const length = segmentLength({ outer, n, inner })
+  const { software } = device.adapter
+  if (software && inner === 1 && !earlier && outer >= FEWEST_ROWS && n <= LONGEST_ROW) {
+    const kernel = extremumRowsKernel({ extremum, vector: n % 4 === 0 })
+    device.dispatch(kernel, { x, values, positions }, { rows: outer, columns: n })
+    return
+  }
+  const vector = inner % 4 === 0
+  const length = segmentLength({ outer, n, inner }, vector ? 4 : 1, software)
   const segments = Math.ceil(n / length)
-  const kernel = extremumKernel({ extremum, positioned: earlier !== undefined })
+  const kernel = extremumKernel({ extremum, positioned: earlier !== undefined, vector })
   const inputs = { x, ...(earlier && { earlier }) }
   const params = { outer, n, inner, length }
   if (segments === 1) {

@@ -3,10 +3,12 @@ import {
   layerNormKernel,
   layerNormWeightBackwardKernel,
 } from '../../kernels/layerNorm.ts'
+import type { FloatDtype } from '../dtype.ts'
 import { rowsOf } from '../rows.ts'
 import { expectShape } from '../shape.ts'
 import { apply, type Op } from '../tape.ts'
 import type { Tensor } from '../tensor.ts'
+import { expectDtype, inStorage } from './half.ts'
 import { sumRows } from './reduce.ts'
 import { sumRowParts } from './rowParts.ts'
 
@@ -23,19 +25,32 @@ interface Saved {
   readonly statistics: Tensor<'f32'>
 }
 
+/** The forward pass, with `out` in `dtype`; outside the tape. */
+function normalize<D extends FloatDtype>(
+  x: Tensor<FloatDtype>,
+  weight: Tensor<'f32'>,
+  bias: Tensor<'f32'>,
+  eps: number,
+  dtype: D,
+): { out: Tensor<D>; statistics: Tensor<'f32'> } {
+  const { rows, columns, options } = rowsOf(x)
+  expectShape('layerNorm', 'weight', weight.shape, [columns])
+  expectShape('layerNorm', 'bias', bias.shape, [columns])
+  const out = x.device.empty(x.shape, dtype)
+  const statistics = x.device.empty([rows, 2])
+  const storage = x.dtype === 'f16' || dtype === 'f16' ? { from: x.dtype, to: dtype } : {}
+  x.device.dispatch(
+    layerNormKernel({ ...options, ...storage }),
+    { x, weight, bias, out, statistics },
+    { rows, columns, eps },
+  )
+  return { out, statistics }
+}
+
 const layerNormOp: Op<Inputs, { eps: number }, Saved> = {
   name: 'layerNorm',
   forward({ x, weight, bias }, { eps }) {
-    const { rows, columns, options } = rowsOf(x)
-    expectShape('layerNorm', 'weight', weight.shape, [columns])
-    expectShape('layerNorm', 'bias', bias.shape, [columns])
-    const out = x.device.empty(x.shape)
-    const statistics = x.device.empty([rows, 2])
-    x.device.dispatch(
-      layerNormKernel(options),
-      { x, weight, bias, out, statistics },
-      { rows, columns, eps },
-    )
+    const { out, statistics } = normalize(x, weight, bias, eps, 'f32')
     return { out, saved: { x, weight, statistics } }
   },
   backward({ gradient: dOut, saved: { x, weight, statistics }, wants, output }) {
@@ -62,22 +77,36 @@ const layerNormOp: Op<Inputs, { eps: number }, Saved> = {
   },
 }
 
-export interface LayerNormOptions {
+export interface LayerNormOptions<D extends FloatDtype = FloatDtype> {
   /** Added to the variance. Default 1e-5, PyTorch's. */
   readonly eps?: number
+  /** Of the output. Default x's; f16 only where no gradient is asked for. */
+  readonly dtype?: D
 }
 
 /**
  * Normalises over the last dimension to mean 0 and variance 1, then scales and shifts (Ba et al.
- * 2016).
+ * 2016). Statistics are f32, whatever x is stored as.
  *
  * @param x [..., columns]
  * @param weight [columns]
  * @param bias [columns]
+ * @throws KeeplightError `validation` when shapes or dtypes do not fit, or an f16 output is to have a
+ *   gradient
  */
-export const layerNorm = (
-  x: Tensor<'f32'>,
+export function layerNorm<X extends FloatDtype, D extends FloatDtype = X>(
+  x: Tensor<X>,
   weight: Tensor<'f32'>,
   bias: Tensor<'f32'>,
-  { eps = 1e-5 }: LayerNormOptions = {},
-): Tensor<'f32'> => apply(layerNormOp, { x, weight, bias }, { eps })
+  { eps = 1e-5, dtype = x.dtype as FloatDtype as D }: LayerNormOptions<D> = {},
+): Tensor<D> {
+  expectDtype('layerNorm', { weight, bias }, 'f32')
+  return inStorage('layerNorm', { x: x as Tensor<FloatDtype>, weight, bias }, dtype, {
+    wide: (wide) => apply(layerNormOp, wide, { eps }),
+    half: () => {
+      const { out, statistics } = normalize(x, weight, bias, eps, dtype)
+      statistics.dispose()
+      return out
+    },
+  })
+}

@@ -1,5 +1,5 @@
 import type { Activation } from '../../kernels/activations.ts'
-import type { Dtype } from '../dtype.ts'
+import type { Dtype, FloatDtype } from '../dtype.ts'
 import { KeeplightError } from '../errors.ts'
 import { expect, expectShape } from '../shape.ts'
 import { apply, needsGradient, type Op } from '../tape.ts'
@@ -7,7 +7,7 @@ import { Tensor } from '../tensor.ts'
 import { toF16, toF32 } from './cast.ts'
 import { activate, add } from './elementwise.ts'
 import { layerScale as scaleByLayer } from './layerScale.ts'
-import { expectFrozen, matmulInto, type FloatDtype } from './matmulInto.ts'
+import { expectFrozen, matmulInto } from './matmulInto.ts'
 import type { QuantizedWeight } from './quantize.ts'
 import { sumRows } from './reduce.ts'
 
@@ -80,14 +80,14 @@ const linearOp: Op<LinearInputs, { activation: Activation }, Saved> = {
   },
 }
 
-export interface LinearOptions {
+export interface LinearOptions<D extends FloatDtype = FloatDtype> {
   readonly activation?: Activation
   /** [out]: multiplies what the activation gives, as DINOv2's LayerScale does. */
   readonly layerScale?: Tensor<'f32'>
   /** Added at the end; of the output's shape and dtype. */
   readonly residual?: Tensor<FloatDtype>
   /** Of the output. Default f32; f16 only where no gradient is asked for. */
-  readonly dtype?: FloatDtype
+  readonly dtype?: D
 }
 
 /**
@@ -103,18 +103,12 @@ export interface LinearOptions {
  * @throws KeeplightError `validation` when shapes or dtypes do not fit, a weight that is not f32 (or the
  *   scales of an int8 one) requires a gradient, or an f16 output is to have one
  */
-export function linear(
-  x: Tensor<FloatDtype>,
-  weight: LinearWeight,
-  bias: Tensor<'f32'> | undefined,
-  options: LinearOptions & { readonly dtype: 'f16' },
-): Tensor<'f16'>
-export function linear(
+export function linear<D extends FloatDtype = 'f32'>(
   x: Tensor<FloatDtype>,
   weight: LinearWeight,
   bias?: Tensor<'f32'>,
-  options?: LinearOptions & { readonly dtype?: 'f32' },
-): Tensor<'f32'>
+  options?: LinearOptions<D>,
+): Tensor<D>
 export function linear(
   x: Tensor<FloatDtype>,
   given: LinearWeight,

@@ -1,14 +1,8 @@
+import type { FloatDtype } from '../dtype.ts'
 import { expect, formatShape, sameShape, sizeOf, type Shape } from '../shape.ts'
 import { apply, type Op } from '../tape.ts'
 import type { Tensor } from '../tensor.ts'
-import {
-  expectFrozen,
-  matmulInto,
-  sumSlabs,
-  type FloatDtype,
-  type Layout,
-  type Sizes,
-} from './matmulInto.ts'
+import { expectFrozen, matmulInto, sumSlabs, type Layout, type Sizes } from './matmulInto.ts'
 
 export { linear, type LinearOptions } from './linear.ts'
 

@@ -1,14 +1,12 @@
 import type { Activation } from '../../kernels/activations.ts'
 import { matmulKernel, sumsRows } from '../../kernels/matmul.ts'
 import { matmulReduceKernel } from '../../kernels/matmulReduce.ts'
+import type { FloatDtype } from '../dtype.ts'
 import { expect } from '../shape.ts'
 import type { Tensor } from '../tensor.ts'
 import { isLarge, multiplyInParts } from './largeMatmul.ts'
 import { matmulChoice, planOf } from './matmulChoice.ts'
 import { sumRows } from './reduce.ts'
-
-/** Element types that matmul reads as activations. */
-export type FloatDtype = 'f32' | 'f16'
 
 export interface Layout {
   readonly transposeA: boolean

@@ -1,9 +1,13 @@
 import { eachThread } from '../../kernels/elementwise.ts'
 import {
+  LANES,
+  LANES_CHUNK,
   SUM_CHUNK,
   sumBackwardKernel,
   sumChunksKernel,
   sumColumnsKernel,
+  sumLanesKernel,
+  sumRowsAloneKernel,
   sumRowsKernel,
 } from '../../kernels/reduce.ts'
 import { SUM_SEGMENT, sumMiddleKernel } from '../../kernels/sumMiddle.ts'
@@ -16,6 +20,7 @@ import {
   type Reduction,
 } from '../axes.ts'
 import { planBroadcast } from '../broadcast.ts'
+import type { Device } from '../device.ts'
 import { rowsOf } from '../rows.ts'
 import { sizeOf, type Shape } from '../shape.ts'
 import { apply, type Op } from '../tape.ts'
@@ -28,8 +33,10 @@ type F32 = Tensor<'f32'>
 /** Σ over all but the last dimension: [..., columns] → [columns], into `out`; outside the tape. */
 export function sumRows(x: F32, out: F32, scale = 1): F32 {
   const columns = x.shape.at(-1)!
+  const { software } = out.device.adapter
+  const kernel = software ? sumRowsAloneKernel({ vector: columns % 4 === 0 }) : sumRowsKernel
   sumRowParts([x], x.size / columns, out, ([x], rows, out) => {
-    out.device.dispatch(sumRowsKernel, { x: x!, out }, { rows, columns, scale })
+    out.device.dispatch(kernel, { x: x!, out }, { rows, columns, scale })
   })
   return out
 }
@@ -48,8 +55,11 @@ export function sumAll(x: F32, out: F32, scale = 1): F32 {
     device.dispatch(sumChunksKernel, { x, out }, { size, scale })
     return out
   }
-  const partial = device.empty([Math.ceil(size / SUM_CHUNK)])
-  device.dispatch(sumChunksKernel, { x, out: partial }, { size, scale: 1 })
+  const { software } = device.adapter
+  const sums = software ? LANES * Math.ceil(size / LANES_CHUNK) : Math.ceil(size / SUM_CHUNK)
+  const partial = device.empty([sums])
+  const kernel = software ? sumLanesKernel : sumChunksKernel
+  device.dispatch(kernel, { x, out: partial }, { size, scale: 1 })
   sumAll(partial, out, scale)
   partial.dispose()
   return out
@@ -71,12 +81,19 @@ function sumMiddle(x: F32, { outer, n, inner }: Reduction, out: F32, scale: numb
   return out
 }
 
+/**
+ * Whether the rows of [n, inner] are better cut in segments: a software adapter has a thread for each
+ * column otherwise, and few columns keep few cores busy.
+ */
+const inSegments = ({ n, inner }: Reduction, { adapter }: Device): boolean =>
+  adapter.software && inner < 64 && n > 4096
+
 function reduceOnce(x: F32, step: Reduction, out: F32, scale: number): void {
   const { outer, n, inner } = step
   const view = x.view(inner === 1 ? [outer, n] : [outer * n, inner])
   if (outer === 1 && inner === 1) sumAll(view, out, scale)
   else if (inner === 1) sumColumns(view, out, scale)
-  else if (outer === 1) sumRows(view, out, scale)
+  else if (outer === 1 && !inSegments(step, x.device)) sumRows(view, out, scale)
   else sumMiddle(view, step, out, scale)
   view.dispose()
 }

@@ -22,6 +22,34 @@ export function sumRowParts(
   if (matrices.every(({ byteLength }) => byteLength <= device.maxBindingBytes)) {
     return run(matrices, rows, out)
   }
+  scope(() => {
+    let sum: F32 | undefined
+    forRowParts(matrices, rows, (parts, count, last) => {
+      const before = sum
+      sum = scope(() => {
+        const own = device.empty(out.shape)
+        run(parts, count, own)
+        if (!before) return own
+        const both = last ? out : device.empty(out.shape)
+        device.dispatch(addKernel, { a: before, b: own, out: both }, { size: out.size })
+        return both
+      })
+      before?.dispose()
+    })
+  })
+}
+
+/**
+ * Runs `body` on the same rows of every matrix, in parts that bindings take, in ascending order.
+ *
+ * @param matrices each [rows, …]
+ */
+export function forRowParts(
+  matrices: readonly F32[],
+  rows: number,
+  body: (parts: readonly F32[], rows: number, last: boolean) => void,
+): void {
+  const { device } = matrices[0]!
   const length = largestPart(
     matrices.map(({ byteLength }) => byteLength / rows),
     rows,
@@ -34,22 +62,11 @@ export function sumRowParts(
         `${device.maxBindingBytes} bytes; use shorter rows`,
     )
   }
-  scope(() => {
-    let sum: F32 | undefined
-    for (let first = 0; first < rows; first += length) {
-      const count = Math.min(length, rows - first)
-      const before = sum
-      const last = first + count === rows
-      sum = scope(() => {
-        const own = device.empty(out.shape)
-        const parts = matrices.map((x) => x.view([rows, x.size / rows]).rows(first, count))
-        run(parts, count, own)
-        if (!before) return own
-        const both = last ? out : device.empty(out.shape)
-        device.dispatch(addKernel, { a: before, b: own, out: both }, { size: out.size })
-        return both
-      })
-      before?.dispose()
-    }
-  })
+  for (let first = 0; first < rows; first += length) {
+    const count = Math.min(length, rows - first)
+    const views = matrices.map((x) => x.view([rows, x.size / rows]))
+    const parts = views.map((view) => view.rows(first, count))
+    body(parts, count, first + count === rows)
+    for (const tensor of [...views, ...parts]) tensor.dispose()
+  }
 }

@@ -8,20 +8,30 @@ import {
   unaryKernel,
   type Unary,
 } from '../../kernels/unary.ts'
+import type { FloatDtype } from '../dtype.ts'
 import { expect } from '../shape.ts'
 import { apply, type Op } from '../tape.ts'
 import type { Tensor } from '../tensor.ts'
+import { inStorage } from './half.ts'
 
 type F32 = Tensor<'f32'>
+
+/** Whether, and only then, a kernel is to store f16. */
+const halfOf = ({ dtype }: Tensor): { half?: true } => (dtype === 'f16' ? { half: true } : {})
+
+/** f(x), outside the tape. */
+function map<D extends FloatDtype>(name: Unary, x: Tensor<D>): Tensor<D> {
+  const { device, size } = x
+  const out = device.empty(x.shape, x.dtype)
+  const each = eachThread(device.adapter.software)
+  device.dispatch(unaryKernel({ name, each, ...halfOf(x) }), { x, out }, { size })
+  return out
+}
 
 const unaryOp = (name: Unary): Op<{ x: F32 }, undefined, { saved: F32 }> => ({
   name,
   forward({ x }) {
-    const { device, size } = x
-    expect(x.dtype === 'f32', name, () => `x is ${x.toString()}, expected f32`)
-    const out = device.empty(x.shape)
-    const each = eachThread(device.adapter.software)
-    device.dispatch(unaryKernel({ name, each }), { x, out }, { size })
+    const out = map(name, x)
     return { out, saved: { saved: unaryFunctions[name].saves === 'x' ? x : out } }
   },
   backward({ gradient, saved: { saved }, output }) {
@@ -34,9 +44,16 @@ const unaryOp = (name: Unary): Op<{ x: F32 }, undefined, { saved: F32 }> => ({
   },
 })
 
-const unary = (name: Unary): ((x: F32) => F32) => {
+type UnaryFunction = <D extends FloatDtype>(x: Tensor<D>) => Tensor<D>
+
+/** A function of every element, f32 or f16; the result is of x's dtype. */
+const unary = (name: Unary): UnaryFunction => {
   const op = unaryOp(name)
-  return (x) => apply(op, { x }, undefined)
+  return (x) =>
+    inStorage(name, { x }, x.dtype, {
+      wide: (wide) => apply(op, wide, undefined),
+      half: () => map(name, x),
+    })
 }
 
 export const relu = unary('relu')
@@ -47,7 +64,7 @@ export const quickGelu = unary('quickGelu')
 /** x·σ(x) */
 export const silu = unary('silu')
 
-const activations: Readonly<Record<Activation, (x: F32) => F32>> = {
+const activations: Readonly<Record<Activation, UnaryFunction>> = {
   none: unary('none'),
   relu,
   gelu,
@@ -55,7 +72,8 @@ const activations: Readonly<Record<Activation, (x: F32) => F32>> = {
   silu,
 }
 /** activation(x), elementwise. */
-export const activate = (x: F32, activation: Activation): F32 => activations[activation](x)
+export const activate = <D extends FloatDtype>(x: Tensor<D>, activation: Activation): Tensor<D> =>
+  activations[activation](x)
 
 /** |x|; its gradient at 0 is 0. */
 export const abs = unary('abs')
@@ -82,14 +100,19 @@ export const square = unary('square')
 /** tanh x, for any finite x */
 export const tanh = unary('tanh')
 
+/** x^exponent, outside the tape. */
+function raise<D extends FloatDtype>(x: Tensor<D>, exponent: number): Tensor<D> {
+  const { device, size } = x
+  const out = device.empty(x.shape, x.dtype)
+  const each = eachThread(device.adapter.software)
+  device.dispatch(powerKernel({ each, ...halfOf(x) }), { x, out }, { size, exponent })
+  return out
+}
+
 const powerOp: Op<{ x: F32 }, { exponent: number }, { x: F32 }> = {
   name: 'power',
   forward({ x }, { exponent }) {
-    const { device, size } = x
-    const out = device.empty(x.shape)
-    const each = eachThread(device.adapter.software)
-    device.dispatch(powerKernel({ each }), { x, out }, { size, exponent })
-    return { out, saved: { x } }
+    return { out: raise(x, exponent), saved: { x } }
   },
   backward({ gradient: dOut, saved: { x }, attributes: { exponent }, output }) {
     const dX = output('x')
@@ -104,7 +127,10 @@ const powerOp: Op<{ x: F32 }, { exponent: number }, { x: F32 }> = {
  * x^exponent, elementwise. Whole exponents up to ±1024 take negative x too; for others a negative x
  * gives NaN, and the relative error is about 1e-7 · (1 + |exponent · log x|).
  */
-export function power(x: F32, exponent: number): F32 {
+export function power<D extends FloatDtype>(x: Tensor<D>, exponent: number): Tensor<D> {
   expect(Number.isFinite(exponent), 'power', () => `exponent is ${exponent}, expected a number`)
-  return apply(powerOp, { x }, { exponent })
+  return inStorage('power', { x }, x.dtype, {
+    wide: (wide) => apply(powerOp, wide, { exponent }),
+    half: () => raise(x, exponent),
+  })
 }

@@ -149,8 +149,10 @@ describe('binary ops', () => {
   it('refuse other dtypes', () => {
     const x = device().empty([3], 'u32')
     const wrong = x as unknown as Parameters<typeof square>[0]
-    expect(errorOf(() => square(wrong)).message).toBe('square: x is u32[3], expected f32')
-    expect(errorOf(() => ops.add(wrong, wrong)).message).toBe('add: a is u32[3], expected f32')
+    expect(errorOf(() => square(wrong)).message).toBe('square: x is u32[3], expected f32 or f16')
+    expect(errorOf(() => ops.add(wrong, wrong)).message).toBe(
+      'add: a is u32[3], expected f32 or f16',
+    )
   })
 
   it('say when shapes alternate too often', () => {

@@ -1,10 +1,11 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import {
   cluster,
   createDevice,
   loadModel,
   randomUniform,
   saveTuning,
+  tunableFamilyNames,
   tune,
   type Device,
   type TunedProblem,
@@ -18,6 +19,7 @@ interface TuneCommandOptions {
   readonly model: string
   readonly adapter?: string
   readonly clear: boolean
+  readonly only?: string
   readonly quiet: boolean
   readonly json: boolean
 }
@@ -35,7 +37,17 @@ export function addTuneCommand(
         'results agree, and saves the fastest for later runs.',
     )
     .option('--model <name>', 'keeplight-tiny, or a model folder', 'keeplight-tiny')
-    .option('--clear', 'forget what was tuned for this adapter', false)
+    .addOption(
+      new Option(
+        '--only <family>',
+        'tune these kernels alone; what was tuned for others stays',
+      ).choices(tunableFamilyNames),
+    )
+    .addOption(
+      new Option('--clear', 'forget what was tuned for this adapter')
+        .default(false)
+        .conflicts('only'),
+    )
   addCommonOptions(command)
   command
     .addHelpText(
@@ -47,6 +59,7 @@ a run ignore it.
 Examples:
   $ keeplight tune
   $ keeplight tune --model ./clip-vit-base-patch32
+  $ keeplight tune --only attention
   $ keeplight tune --clear`,
     )
     .action(async (options: TuneCommandOptions) => {
@@ -61,7 +74,7 @@ Examples:
 
 async function run(
   device: Device,
-  { model: name, clear }: TuneCommandOptions,
+  { model: name, clear, only }: TuneCommandOptions,
   { terminal, signal }: Context,
 ): Promise<void> {
   const adapter = describeAdapter(device)
@@ -71,13 +84,14 @@ async function run(
     terminal.print(`forgot what was tuned for ${adapter}`)
     return
   }
-  const problems = await device.choices.noting(() => work(device, name, signal))
+  const noted = await device.choices.noting(() => work(device, name, signal))
+  const problems = noted.filter(({ family }) => only === undefined || family === only)
   const progress = terminal.progress('tuning', problems.length, 'problems')
   const results = await tune(device, problems, {
     signal,
     onProgress: (done, _, { family, key }) => progress.update(done, `${family} ${key}`),
   }).finally(() => progress.stop())
-  await saveTuning(device, results, tuneStore())
+  await saveTuning(device, results, tuneStore(), only === undefined ? undefined : [only])
   for (const { family, key, discarded } of results) {
     for (const { variant, reason } of discarded) {
       terminal.warn(`${family} ${key}: left out ${variant}: ${reason}`)

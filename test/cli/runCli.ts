@@ -33,8 +33,12 @@ export interface Running {
 }
 
 /** Starts `keeplight` as a process of its own, with its cache in `cache`. */
-export function startCli(cache: string, args: readonly string[]): Running {
-  const env = { ...process.env, KEEPLIGHT_CACHE: cache, NODE_OPTIONS: '' }
+export function startCli(
+  cache: string,
+  args: readonly string[],
+  variables: Readonly<Record<string, string>> = {},
+): Running {
+  const env = { ...process.env, KEEPLIGHT_CACHE: cache, NODE_OPTIONS: '', ...variables }
   const child = spawn(process.execPath, [program, ...args], {
     env,
     stdio: ['ignore', 'pipe', 'pipe'],

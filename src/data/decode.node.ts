@@ -130,3 +130,24 @@ function compiledWorker(): URL {
   }
   return url
 }
+
+export function decodeCollection(
+  collection: import('./collection.ts').ImageCollection,
+  options: DecodeOptions & { indices?: readonly number[]; ordered?: boolean },
+): AsyncGenerator<DecodedImage> {
+  const { indices = collection.files.map((_, i) => i) } = options
+  return (async function* () {
+    const waiting = new Map<number, DecodedImage>()
+    let next = 0
+    for await (const image of decodeImages(
+      indices.map((i) => collection.root + '/' + collection.files[i]),
+      options,
+    )) {
+      waiting.set(image.index, image)
+      for (let o = waiting.get(next); o; o = waiting.get(next)) {
+        waiting.delete(next)
+        yield { ...o, index: indices[next++] }
+      }
+    }
+  })()
+}

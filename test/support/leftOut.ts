@@ -1,4 +1,4 @@
-import { getCurrentTest } from 'vitest/suite'
+import { TestRunner } from 'vitest'
 import type { KernelFeature } from '../../src/kernels/kernel.ts'
 import type { Device } from '../../src/runtime/device.ts'
 
@@ -21,7 +21,7 @@ declare module '@vitest/runner' {
 
 /** Notes, in the test that is running, that a part of it can't run here. */
 export function leaveOut(what: string, why: string): void {
-  const test = getCurrentTest()
+  const test = TestRunner.getCurrentTest()
   if (!test) throw new Error(`leaveOut(${what}): call it within a test, or no report names it`)
   const list = (test.meta.leftOut ??= [])
   if (!list.some((other) => other.what === what && other.why === why)) list.push({ what, why })

@@ -67,6 +67,7 @@ export default defineConfig({
   ...vite,
   test: {
     ...timeouts,
+    reporters: ['default', './test/support/leftOutReporter.ts'],
     projects: [
       {
         ...vite,

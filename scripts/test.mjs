@@ -45,7 +45,8 @@ async function runVitest(filters) {
   const folder = mkdtempSync(join(tmpdir(), 'keeplight-test-'))
   const report = join(folder, 'report.json')
   try {
-    const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`]
+    const names = ['default', 'json', './test/support/leftOutReporter.ts']
+    const reporters = [...names.map((name) => `--reporter=${name}`), `--outputFile.json=${report}`]
     const { code } = await run(['vitest', 'run', ...reporters, ...filters], 'inherit')
     return countResults(readReport(report), code)
   } finally {

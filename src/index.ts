@@ -24,7 +24,7 @@ export {
   type ProfileSummary,
 } from './runtime/profileReport.ts'
 export type { KernelChoice, NotedProblem } from './runtime/choice.ts'
-export { tune, type TunedProblem, type TuneOptions } from './runtime/tune.ts'
+export { tunableFamilyNames, tune, type TunedProblem, type TuneOptions } from './runtime/tune.ts'
 export { indexedDbStore, loadTuning, saveTuning, type TuneStore } from './runtime/tuneCache.ts'
 export { Parameters } from './runtime/parameters.ts'
 export { measureSpeed, timePlan, type Speed } from './runtime/speed.ts'

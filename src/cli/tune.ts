@@ -1,9 +1,10 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import {
   cluster,
   createDevice,
   randomUniform,
   saveTuning,
+  tunableFamilyNames,
   tune,
   type Device,
   type TunedProblem,
@@ -18,6 +19,7 @@ import { tuneStore } from './tuning.ts'
 interface TuneCommandOptions extends ModelSettings {
   readonly adapter?: string
   readonly clear: boolean
+  readonly only?: string
   readonly quiet: boolean
   readonly json: boolean
 }
@@ -34,7 +36,17 @@ export function addTuneCommand(
       'Measures the kernels that can do the work of clustering on this adapter, checks that their ' +
         'results agree, and saves the fastest for later runs.',
     )
-    .option('--clear', 'forget what was tuned for this adapter', false)
+    .addOption(
+      new Option(
+        '--only <family>',
+        'tune these kernels alone; what was tuned for others stays',
+      ).choices(tunableFamilyNames),
+    )
+    .addOption(
+      new Option('--clear', 'forget what was tuned for this adapter')
+        .default(false)
+        .conflicts('only'),
+    )
   addCommonOptions(addModelOptions(command))
   command
     .addHelpText(
@@ -46,6 +58,7 @@ a run ignore it.
 Examples:
   $ keeplight tune
   $ keeplight tune --model ./clip-vit-base-patch32
+  $ keeplight tune --only attention
   $ keeplight tune --clear`,
     )
     .action(async (options: TuneCommandOptions) => {
@@ -63,20 +76,22 @@ async function run(
   options: TuneCommandOptions,
   { terminal, signal }: Context,
 ): Promise<void> {
+  const { clear, only } = options
   const adapter = describeAdapter(device)
-  if (options.clear) {
+  if (clear) {
     await saveTuning(device, [], tuneStore())
     terminal.printJson({ adapter, problems: [] })
     terminal.print(`forgot what was tuned for ${adapter}`)
     return
   }
-  const problems = await device.choices.noting(() => work(device, options, { terminal, signal }))
+  const noted = await device.choices.noting(() => work(device, options, { terminal, signal }))
+  const problems = noted.filter(({ family }) => only === undefined || family === only)
   const progress = terminal.progress('tuning', problems.length, 'problems')
   const results = await tune(device, problems, {
     signal,
     onProgress: (done, _, { family, key }) => progress.update(done, `${family} ${key}`),
   }).finally(() => progress.stop())
-  await saveTuning(device, results, tuneStore())
+  await saveTuning(device, results, tuneStore(), only === undefined ? undefined : [only])
   for (const { family, key, discarded } of results) {
     for (const { variant, reason } of discarded) {
       terminal.warn(`${family} ${key}: left out ${variant}: ${reason}`)

@@ -46,6 +46,11 @@ export interface TunedProblem {
   readonly discarded: readonly { readonly variant: string; readonly reason: string }[]
 }
 
+/** The names of the families that can be tuned. */
+export const tunableFamilyNames: readonly string[] = tunableFamilies.map(
+  ({ choice }) => choice.family,
+)
+
 /** Candidates that a first look leaves in the race, beside the rule's. */
 const FINALISTS = 4
 /** Share of the rule's time that a candidate must save: less is noise, and rules are easier to trust. */

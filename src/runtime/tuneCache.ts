@@ -32,16 +32,25 @@ export async function tuningKey(device: Device): Promise<string> {
   return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
 
-/** Saves the choices that differ from the rules, in place of what was saved for this adapter before. */
+/**
+ * Saves the choices that differ from the rules, in place of what was saved for this adapter before.
+ *
+ * @param families those that were tuned; what is saved for the others stays. All by default
+ */
 export async function saveTuning(
   device: Device,
   results: readonly TunedProblem[],
   store: TuneStore,
+  families?: readonly string[],
 ): Promise<void> {
   const key = await tuningKey(device)
-  const choices = results
+  const before = families ? await store.load(key).catch(() => undefined) : undefined
+  const found = before === undefined ? [] : parseTuning(before, key).choices
+  const kept = found.filter(([family]) => !families?.includes(family))
+  const tuned = results
     .filter(({ best, rule }) => best !== rule)
     .map(({ family, key, best }) => [family, key, best])
+  const choices = [...kept, ...tuned]
   const { description, vendor } = device.adapter
   const adapter = description || vendor
   await store.save(key, JSON.stringify({ format: FORMAT, version: VERSION, key, adapter, choices }))
@@ -52,31 +61,55 @@ export async function saveTuning(
  * another adapter or of another version is passed over; so is, later, a variant that can't run a
  * problem. Results can't become wrong by it: all candidates of a problem agree within its tolerance.
  *
+ * @param onDamage told what is wrong with what was saved, where something is
  * @returns how many choices were taken over
  */
-export async function loadTuning(device: Device, store: TuneStore): Promise<number> {
+export async function loadTuning(
+  device: Device,
+  store: TuneStore,
+  onDamage?: (reason: string) => void,
+): Promise<number> {
   const key = await tuningKey(device)
-  const text = await store.load(key).catch(() => undefined)
-  const choices = text === undefined ? [] : parseTuning(text, key)
+  const text = await store.load(key).catch((error: unknown) => {
+    onDamage?.(`it can't be read: ${String(error)}`)
+    return undefined
+  })
+  if (text === undefined) return 0
+  const { choices, damage } = parseTuning(text, key)
+  if (damage !== undefined) onDamage?.(damage)
   choices.forEach(([family, problem, variant]) => device.choices.set(family, problem, variant))
   return choices.length
 }
 
 type Choice = readonly [family: string, problem: string, variant: string]
 
-function parseTuning(text: string, key: string): Choice[] {
-  if (text.length > MAX_LENGTH) return []
+interface Parsed {
+  readonly choices: readonly Choice[]
+  /** What is wrong with the rest, if anything. */
+  readonly damage?: string
+}
+
+function parseTuning(text: string, key: string): Parsed {
+  const none = (damage: string): Parsed => ({ choices: [], damage })
+  if (text.length > MAX_LENGTH) return none(`it has more than ${MAX_LENGTH} characters`)
   let file: unknown
   try {
     file = JSON.parse(text)
   } catch {
-    return []
+    return none('it is no JSON')
   }
-  if (typeof file !== 'object' || file === null) return []
+  if (typeof file !== 'object' || file === null) return none('it is no JSON object')
   const found = file as Readonly<Record<string, unknown>>
-  if (found['format'] !== FORMAT || found['version'] !== VERSION || found['key'] !== key) return []
-  const choices: unknown = found['choices']
-  return Array.isArray(choices) ? choices.filter(isChoice) : []
+  if (found['format'] !== FORMAT || found['version'] !== VERSION) {
+    return none(`it is not of format ${FORMAT}, version ${VERSION}`)
+  }
+  if (found['key'] !== key) return none('it was saved for another adapter or other kernels')
+  const listed: unknown = found['choices']
+  if (!Array.isArray(listed)) return none('its choices are no list')
+  const choices = listed.filter(isChoice)
+  const wrong = listed.length - choices.length
+  if (wrong === 0) return { choices }
+  return { choices, damage: `${wrong} of its ${listed.length} choices are malformed` }
 }
 
 function isChoice(value: unknown): value is Choice {

@@ -1,8 +1,8 @@
 /**
  * Long runs.
  *
- *     npm run fuzz -- --cases N --seed S [--adapter NAME] [--kinds a,b]     calls of the public API
- *     npm run fuzz -- files --count N --seed S [--kinds tar,zip]            mutated files
+ *     npm run fuzz -- --cases N --seed S [--from CASE] [--adapter NAME] [--kinds a,b]   calls of the API
+ *     npm run fuzz -- files --count N --seed S [--from CASE] [--kinds tar,zip]          mutated files
  */
 import { parseArgs } from 'node:util'
 import { createDevice } from '../../src/index.node.ts'
@@ -15,18 +15,18 @@ const { values, positionals } = parseArgs({
     cases: { type: 'string', default: '1000' },
     count: { type: 'string', default: '100000' },
     seed: { type: 'string', default: '1' },
-    first: { type: 'string', default: '0' },
+    from: { type: 'string', default: '0' },
     adapter: { type: 'string' },
     kinds: { type: 'string' },
   },
 })
 const seed = Number(values.seed)
+const from = Number(values.from)
 const kinds = values.kinds?.split(',')
 const [what] = positionals
 
 if (what === 'files') {
-  const options = { count: Number(values.count), seed, first: Number(values.first), kinds }
-  const failures = await runFileFuzz(options)
+  const failures = await runFileFuzz({ count: Number(values.count), seed, first: from, kinds })
   process.exitCode = failures === 0 ? 0 : 1
 } else if (what !== undefined) {
   console.error(`fuzz: expected "files" or nothing, got ${JSON.stringify(what)}`)
@@ -35,6 +35,7 @@ if (what === 'files') {
   const failures = await fuzz(() => createDevice({ adapter: values.adapter }), {
     cases: Number(values.cases),
     seed,
+    from,
     kinds,
   })
   for (const failure of failures) console.log(failure)

@@ -16,6 +16,8 @@ import { randomCase } from './shapes.ts'
 export interface FuzzOptions {
   readonly cases: number
   readonly seed: number
+  /** The first case's number; a failure names seed and case. Default 0. */
+  readonly from?: number
   /** Kinds that take part; default all. */
   readonly kinds?: readonly string[]
 }
@@ -243,7 +245,7 @@ async function check(device: Device, opCase: OpCase): Promise<string> {
 /** Runs the cases and returns what went wrong, each with the seed and number that repeat it. */
 export async function fuzz(
   open: () => Promise<Device>,
-  { cases, seed, kinds: names = Object.keys(kinds) }: FuzzOptions,
+  { cases, seed, from = 0, kinds: names = Object.keys(kinds) }: FuzzOptions,
 ): Promise<string[]> {
   const device = await open()
   const closed = await open()
@@ -254,7 +256,7 @@ export async function fuzz(
   device.gpu.addEventListener('uncapturederror', ({ error }) => uncaptured.push(error.message))
   const failures: string[] = []
   try {
-    for (let number = 0; number < cases; number++) {
+    for (let number = from; number < from + cases; number++) {
       const draws = new Draws(seed, number)
       const kind = draws.pick(names)
       const before = device.stats().usedBytes

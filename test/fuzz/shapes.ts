@@ -1,11 +1,12 @@
 import { add, layerNorm, matmul, relu, softmax, sum } from '../../src/runtime/ops/index.ts'
 import type { Tensor } from '../../src/runtime/tensor.ts'
-import { half, HALF, normal, type OpCase } from '../catalogue/case.ts'
+import { GRADIENT_TOLERANCE, half, HALF, normal, type OpCase } from '../catalogue/case.ts'
+import { cotangent } from '../catalogue/run.ts'
 import { broadcast } from '../reference/broadcast.ts'
 import { layerNorm as layerNormReference } from '../reference/layerNorm.ts'
 import { matmul as product } from '../reference/matmul.ts'
 import { sum as sumReference } from '../reference/reduce.ts'
-import { softmax as softmaxReference } from '../reference/softmax.ts'
+import { softmax as softmaxReference, softmaxBackward } from '../reference/softmax.ts'
 import type { Draws } from './draws.ts'
 
 /** Sizes around those of vectors, subgroups, tiles and workgroups. */
@@ -31,15 +32,15 @@ const makes: readonly Make[] = [
   },
   (_, size, seed) => {
     const shape = [size(), size()]
+    const x = normal(shape, seed, 5)
     return {
       op: 'softmax',
       name: shape.join('×'),
-      inputs: { x: normal(shape, seed, 5) },
+      inputs: { x },
       leaves: ['x'],
       run: ({ x }) => softmax(x!),
       reference: ({ x }) => softmaxReference(x!, shape[1]!),
-      // One column: the gradient is 0, and its error nothing but rounding.
-      gradientTolerance: shape[1] === 1 ? Infinity : 1e-4,
+      gradientTolerance: softmaxGradientTolerance(x.data, shape[1]!),
     }
   },
   (draws, size, seed) => {
@@ -125,6 +126,24 @@ const makes: readonly Make[] = [
     }
   },
 ]
+
+/** Roundings that softmax's gradient may take, in units of its largest term. */
+const ROUNDINGS = 8 * 2 ** -24
+
+/**
+ * Where one column has nearly all of each row, the terms of y·(g − Σ y·g) cancel, and what is left of
+ * them is no larger than their rounding: of one column, nothing is left.
+ */
+function softmaxGradientTolerance(x: ArrayLike<number>, columns: number): number {
+  const y = softmaxReference(x, columns)
+  const g = cotangent(y.length)
+  const gradients = softmaxBackward(y, g, columns, false)
+  // What each is the difference of: y·g, and y·Σ y·g, which is the rest.
+  const terms = gradients.map((dX, i) => Math.abs(y[i]! * g[i]!) + Math.abs(y[i]! * g[i]! - dX))
+  const largest = (values: Float64Array): number =>
+    values.reduce((a, b) => Math.max(a, Math.abs(b)), 0)
+  return Math.max(GRADIENT_TOLERANCE, (ROUNDINGS * largest(terms)) / largest(gradients))
+}
 
 /** A right call of random sizes. */
 export function randomCase(draws: Draws): OpCase {

@@ -7,7 +7,7 @@ import { useDevice } from '../support/device.ts'
 import { framed } from '../support/framed.ts'
 import { randomArray } from '../support/random.ts'
 
-const OPTIONS = { beta1: 0.9, beta2: 0.999, eps: 1e-8 }
+const OPTIONS = { beta1: 0.9, beta2: 0.999 }
 const STEPS = 4
 /** vec4s that share a group. */
 const BLOCK = 3
@@ -15,7 +15,7 @@ const BLOCK = 3
 describe('adam', () => {
   const device = useDevice()
 
-  async function check(quads: number, groups: boolean): Promise<void> {
+  async function check(quads: number, groups: boolean, eps = 1e-8): Promise<void> {
     const size = 4 * quads
     const rates = cosineSchedule(STEPS, 0.01)
     const start = randomArray(size, 1)
@@ -54,10 +54,10 @@ describe('adam', () => {
           beta2: 0.999,
           complement1: 0.1,
           complement2: 0.001,
-          eps: 1e-8,
+          eps,
         },
       )
-      reference.adamW(expected, gradient, groupOf, { t: t + 1, lr: rates[t]!, ...OPTIONS })
+      reference.adamW(expected, gradient, groupOf, { t: t + 1, lr: rates[t]!, eps, ...OPTIONS })
     }
     const name = `${size} values${groups ? ', groups' : ''}`
     expectClose(`${name}: values`, await floats(values), expected.values, 1e-5)
@@ -68,6 +68,11 @@ describe('adam', () => {
   it.each([1, 63, 64, 65])('equals f64 loops over several steps: %i vec4s', async (quads) => {
     await check(quads, false)
     await check(quads, true)
+  })
+
+  it('adds an eps of the size of the gradients to the corrected root', async () => {
+    await check(5, false, 0.5)
+    await check(5, true, 0.5)
   })
 
   it('advance writes its own row of the trace and counts the step', async () => {

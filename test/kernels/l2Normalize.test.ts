@@ -10,8 +10,13 @@ import { randomArray } from '../support/random.ts'
 describe('l2Normalize', () => {
   const device = useDevice()
 
-  async function check(rows: number, columns: number, lanes: Lanes, scale = 1): Promise<void> {
-    const eps = 1e-12
+  async function check(
+    rows: number,
+    columns: number,
+    lanes: Lanes,
+    scale = 1,
+    eps = 1e-12,
+  ): Promise<void> {
     const shape = [rows, columns]
     const x = randomArray(rows * columns, 1, scale)
     const dOut = randomArray(rows * columns, 2)
@@ -56,6 +61,13 @@ describe('l2Normalize', () => {
       await check(rows, 6, 64)
     },
   )
+
+  it('divides rows that are shorter than eps by eps', async () => {
+    for (const lanes of [1, 64] as const) {
+      await check(4, 32, lanes, 1e-3, 0.1)
+      await check(4, 32, lanes, 0, 0.1)
+    }
+  })
 
   it.each([1e-6, 1e6, 1e15])('takes rows of any length: about %d', async (scale) => {
     await check(4, 32, 1, scale)

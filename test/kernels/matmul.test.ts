@@ -13,7 +13,8 @@ import { activations } from '../reference/activations.ts'
 import { matmul, normalizedError } from '../reference/matmul.ts'
 import { expectClose } from '../support/compare.ts'
 import { useDevice } from '../support/device.ts'
-import { runKernel, type Operand } from '../support/kernels.ts'
+import { kernelVariants, runKernel, type Operand } from '../support/kernels.ts'
+import { supports } from '../support/leftOut.ts'
 import { randomArray } from '../support/random.ts'
 
 const plain: MatmulOptions = {
@@ -81,11 +82,17 @@ function stored(
 describe('matmul', () => {
   const device = useDevice()
   const lanes = (): MatmulVariant[] =>
-    device().kernelVariant === 'subgroup8'
-      ? ['subgroup8', 'subgroup8few', 'subgroup8r64', 'subgroup8r32', 'subgroup8r16', 'subgroup8r8']
-      : device().kernelVariant === 'subgroup4'
-        ? ['subgroup4', 'subgroup4few']
-        : []
+    kernelVariants(device()).flatMap((kind): MatmulVariant[] => {
+      if (kind === 'tile') return []
+      if (kind === 'subgroup4') return ['subgroup4', 'subgroup4few']
+      const heights = [64, 32, 16, 8] as const
+      return [
+        'subgroup8',
+        'subgroup8few',
+        ...heights.map((height) => `subgroup8r${height}` as const),
+      ]
+    })
+  const hasNativeF16 = (): boolean => supports(device(), 'shader-f16', 'native f16 in matmul')
   const variants = (): MatmulVariant[] => [
     ...(['tile128', 'tile64', 'tile32', 'tile32x4', 'tile16', 'tile16x4', 'rows8'] as const),
     ...lanes(),
@@ -207,7 +214,7 @@ describe('matmul', () => {
 
   /** Odd k: rows of B then start within a word. */
   it.each(['f16', 'i8'] as const)('reads %s operands, over the edges of words too', async (b) => {
-    for (const nativeF16 of device().has('shader-f16') && b === 'f16' ? [false, true] : [false]) {
+    for (const nativeF16 of b === 'f16' && hasNativeF16() ? [false, true] : [false]) {
       for (const variant of kinds()) {
         const options = { ...plain, b, nativeF16, variant }
         const nt = { ...options, transposeB: true, a: b === 'f16' ? 'f16' : 'f32' } as const
@@ -226,7 +233,7 @@ describe('matmul', () => {
       { m: 36, n: 68, k: 36, batch: 2 },
     ]
     const f16 = { ...fours, transposeB: true, a: 'f16', b: 'f16' } as const
-    const native = device().has('shader-f16') ? [{ ...f16, nativeF16: true }] : []
+    const native = hasNativeF16() ? [{ ...f16, nativeF16: true }] : []
     for (const options of [
       { ...fours, variant: 'tile32' },
       { ...fours, transposeA: true, variant: 'tile32' },

@@ -26,9 +26,13 @@ const result = (key: string, best: string): TunedProblem => ({
   ...{ ruleSeconds: 2, bestSeconds: 1, discarded: [] },
 })
 
+/** What was said about damage, last. */
+let damage: string | undefined
+
 const loadText = async (text: string): Promise<[string, string][]> => {
   await store.save(await tuningKey(device()), text)
-  const count = await loadTuning(device(), store)
+  damage = undefined
+  const count = await loadTuning(device(), store, (reason) => (damage = reason))
   const entries = [...device().choices.entries()]
   expect(entries).toHaveLength(count)
   return entries
@@ -63,6 +67,7 @@ describe('tuned choices', () => {
     const choices = [['matmul', 'a', 'tile32']]
     const good = JSON.stringify({ ...file, choices })
     expect(await loadText(good)).toEqual([['matmul/a', 'tile32']])
+    expect(damage).toBeUndefined()
     device().choices.clear()
     const hostile: unknown[] = [
       null,
@@ -80,14 +85,30 @@ describe('tuned choices', () => {
     const texts = ['', '{', good.slice(0, -5), `${good} `.padEnd(2 ** 20 + 1), 'NaN']
     for (const text of [...texts, ...hostile.map((value) => JSON.stringify(value))]) {
       expect(await loadText(text), text.slice(0, 100)).toEqual([])
+      expect(damage, text.slice(0, 100)).toMatch(/^(it|its|1 of its \d|5 of its 5) /)
     }
     // One sound choice among damaged ones is taken.
     const mixed = JSON.stringify({ ...file, choices: [['matmul', 'a'], ...choices] })
     expect(await loadText(mixed)).toEqual([['matmul/a', 'tile32']])
+    expect(damage).toBe('1 of its 2 choices are malformed')
+  })
+
+  it('of one family are saved beside what was saved for the others', async () => {
+    const attention = { ...result('b', 'tile'), family: 'attention' }
+    await saveTuning(device(), [result('a', 'tile32'), attention], store)
+    await saveTuning(device(), [{ ...attention, key: 'c' }], store, ['attention'])
+    await loadTuning(device(), store)
+    const kept = [
+      ['matmul/a', 'tile32'],
+      ['attention/c', 'tile'],
+    ]
+    expect([...device().choices.entries()]).toEqual(kept)
   })
 
   it('are none where the store fails', async () => {
     const failing = { ...memoryStore(), load: () => Promise.reject(new Error('no access')) }
-    expect(await loadTuning(device(), failing)).toBe(0)
+    const reasons: string[] = []
+    expect(await loadTuning(device(), failing, (reason) => reasons.push(reason))).toBe(0)
+    expect(reasons).toEqual(["it can't be read: Error: no access"])
   })
 })

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { parseSafetensors } from '../../src/model/safetensors.ts'
 import type { SafetensorsFile } from '../../src/model/safetensors.ts'
+import { leaveOut } from './leftOut.ts'
 
 /**
  * The reference files that tests compare with: `KEEPLIGHT_SHARED` (default `../shared` beside the
@@ -116,6 +117,7 @@ function describeReference(folder: Folder, name: string, suite: () => void): voi
   console.warn(message)
   describe(name, () => {
     it('reference files absent: left out', async () => {
+      leaveOut(`the suite "${name}"`, `no reference files, ${variable}`)
       expect(await exists(folder)).toBe(false)
     })
   })

@@ -4,6 +4,7 @@ import type { Device } from '../../src/runtime/device.ts'
 import { sizeOf, type Shape } from '../../src/runtime/shape.ts'
 import { Tensor } from '../../src/runtime/tensor.ts'
 import { dtypeOf, type TensorArray } from '../../src/runtime/dtype.ts'
+import { leaveOut } from './leftOut.ts'
 
 export interface Operand {
   readonly data: TensorArray
@@ -61,7 +62,15 @@ function framed(device: Device, { data, shape }: Operand): Tensor {
   return inner
 }
 
-/** The variants of a kernel family that the device can run. */
-export function kernelVariants({ kernelVariant }: Device): KernelVariant[] {
+/** The variants of a kernel family that the device can run; the others are left out by name. */
+export function kernelVariants(device: Device): KernelVariant[] {
+  const { kernelVariant, adapter } = device
+  const why = device.has('subgroups') ? `subgroups of ${adapter.subgroupSize}` : 'no subgroups'
+  for (const [variant, lanes] of [
+    ['subgroup8', 8],
+    ['subgroup4', 4],
+  ] as const) {
+    if (variant !== kernelVariant) leaveOut(`kernels for ${lanes} lanes`, why)
+  }
   return kernelVariant === 'tile' ? ['tile'] : ['tile', kernelVariant]
 }

@@ -82,13 +82,20 @@ export const scatterAddSortedKernel = kernelFamily(
 ${mainWgsl(GROUP)} {
   let first = linearWorkgroup(id, count) * ${GROUP * each}u;
   let last = min(first + ${GROUP * each}u, params.rows * params.columns);
+  var row = (first + thread) / params.columns;
+  var column = first + thread - row * params.columns;
+  // Carried along: a division for every element costs a software adapter as much as two loads.
+  let rowStep = ${GROUP}u / params.columns;
+  let columnStep = ${GROUP}u - rowStep * params.columns;
   for (var i = first + thread; i < last; i += ${GROUP}u) {
-    let row = i / params.columns;
-    let column = i - row * params.columns;
     var sum = ${initial(options)};
     let end = starts[row + 1u];
     for (var j = starts[row]; j < end; j++) { sum += source[order[j] * params.columns + column]; }
     out[i] = sum;
+    column += columnStep;
+    let over = column >= params.columns;
+    column -= select(0u, params.columns, over);
+    row += rowStep + select(0u, 1u, over);
   }
 }
 `,

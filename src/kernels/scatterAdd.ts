@@ -7,6 +7,7 @@ import {
   read,
   readWrite,
 } from './kernel.ts'
+import { lines, range } from './template.ts'
 
 /**
  * out[index[m]] += source[m] without float atomics: the source rows of every row of `out` are added
@@ -33,8 +34,8 @@ const params = { rows: 'u32', columns: 'u32', count: 'u32' } as const
 const perElement = ({ rows, columns }: { rows: number; columns: number }) =>
   linearWorkgroups(rows * columns, GROUP)
 
-const initial = ({ base, vector }: ScatterAddOptions): string =>
-  base ? 'base[i]' : vector ? 'vec4f()' : '0.0'
+const initial = ({ base, vector }: ScatterAddOptions, at: string): string =>
+  base ? `base[${at}]` : vector ? 'vec4f()' : '0.0'
 
 const head = ({ base, vector }: ScatterAddOptions): string => /* wgsl */ `
 ${mainWgsl(GROUP)} {
@@ -42,7 +43,7 @@ ${mainWgsl(GROUP)} {
   let row = i / params.columns;
   let column = i - row * params.columns;
   if (row >= params.rows) { return; }
-  var sum = ${initial({ base, vector })};
+  var sum = ${initial({ base, vector }, 'i')};
 `
 
 const bindings = ({ base, vector }: ScatterAddOptions) => {
@@ -70,28 +71,40 @@ export const scatterAddScanKernel = kernelFamily((options: ScatterAddOptions) =>
   }),
 )
 
+interface SortedOptions extends ScatterAddOptions {
+  readonly each: Each
+  /** Elements or vec4s side by side that a thread adds up at once; `columns` counts these. */
+  readonly wide: 1 | 4
+}
+
 /** Adds the rows that `order` lists from `starts[row]` up to `starts[row + 1]`. */
-export const scatterAddSortedKernel = kernelFamily(
-  ({ each, ...options }: ScatterAddOptions & { readonly each: Each }) =>
-    defineKernel<string, 'rows' | 'columns'>({
-      label: `scatterAdd.sorted${suffix(options)}.${each}`,
-      bindings: { starts: read('u32'), order: read('u32'), ...bindings(options) },
-      params: { rows: 'u32', columns: 'u32' },
-      workgroups: ({ rows, columns }) => linearWorkgroups(rows * columns, GROUP * each),
-      wgsl: /* wgsl */ `
+export const scatterAddSortedKernel = kernelFamily(({ each, wide, ...options }: SortedOptions) => {
+  const sums = range(wide)
+  const at = (place: string, k: number): string =>
+    wide === 1 ? place : `${wide}u * ${place} + ${k}u`
+  const share = (GROUP * each) / wide
+  return defineKernel<string, 'rows' | 'columns'>({
+    label: `scatterAdd.sorted${suffix(options)}.${each}.${wide}`,
+    bindings: { starts: read('u32'), order: read('u32'), ...bindings(options) },
+    params: { rows: 'u32', columns: 'u32' },
+    workgroups: ({ rows, columns }) => linearWorkgroups(rows * columns, share),
+    wgsl: /* wgsl */ `
 ${mainWgsl(GROUP)} {
-  let first = linearWorkgroup(id, count) * ${GROUP * each}u;
-  let last = min(first + ${GROUP * each}u, params.rows * params.columns);
+  let first = linearWorkgroup(id, count) * ${share}u;
+  let last = min(first + ${share}u, params.rows * params.columns);
   var row = (first + thread) / params.columns;
   var column = first + thread - row * params.columns;
   // Carried along: a division for every element costs a software adapter as much as two loads.
   let rowStep = ${GROUP}u / params.columns;
   let columnStep = ${GROUP}u - rowStep * params.columns;
   for (var i = first + thread; i < last; i += ${GROUP}u) {
-    var sum = ${initial(options)};
+    ${lines(sums.map((k) => `var sum${k} = ${initial(options, at('i', k))};`))}
     let end = starts[row + 1u];
-    for (var j = starts[row]; j < end; j++) { sum += source[order[j] * params.columns + column]; }
-    out[i] = sum;
+    for (var j = starts[row]; j < end; j++) {
+      let place = order[j] * params.columns + column;
+      ${lines(sums.map((k) => `sum${k} += source[${at('place', k)}];`))}
+    }
+    ${lines(sums.map((k) => `out[${at('i', k)}] = sum${k};`))}
     column += columnStep;
     let over = column >= params.columns;
     column -= select(0u, params.columns, over);
@@ -99,8 +112,8 @@ ${mainWgsl(GROUP)} {
   }
 }
 `,
-    }),
-)
+  })
+})
 
 /** Threads of {@link sortAloneKernel}, each with a table of counts of its own. */
 export const SORT_LANES = 8

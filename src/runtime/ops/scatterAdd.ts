@@ -44,8 +44,10 @@ export function scatterAddInto(source: F32, index: U32, out: F32, base?: F32): F
   }
   const { starts, order } = sortByRow(index, rows)
   const each = eachThread(device.adapter.software)
-  const kernel = scatterAddSortedKernel({ ...options, each })
-  device.dispatch(kernel, { ...tensors, starts, order }, { rows, columns: width })
+  // On a GPU, neighbours among threads should read neighbours in memory.
+  const wide = device.adapter.software && vector && width % 4 === 0 ? 4 : 1
+  const kernel = scatterAddSortedKernel({ ...options, each, wide })
+  device.dispatch(kernel, { ...tensors, starts, order }, { rows, columns: width / wide })
   starts.dispose()
   order.dispose()
   return out

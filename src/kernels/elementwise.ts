@@ -46,6 +46,8 @@ const isWalked = (spread: Spread): boolean => /^(quads|splat)/.test(spread)
 interface MapOptions<B extends string, P extends string> {
   readonly label: string
   readonly inputs: Readonly<Record<B, Spread>>
+  /** Inputs of u32, which the expression sees as such. */
+  readonly integers?: readonly string[]
   /** Name of the output. Default `out`. */
   readonly output?: string
   /** Parameters that the expression reads. */
@@ -62,6 +64,8 @@ export function mapKernel<B extends string, P extends string = never>(
   options: MapOptions<B, P>,
 ): Kernel<string, string> {
   const { label, inputs, output = 'out', params, helpers = '', expression, each } = options
+  const typeOf = (name: string): 'u32' | 'f32' => (options.integers?.includes(name) ? 'u32' : 'f32')
+  const vectorOf = (name: string): string => (typeOf(name) === 'u32' ? 'vec4u' : 'vec4f')
   const entries = Object.entries<Spread>(inputs)
   const names = entries.map(([name]) => name)
   const rank = Math.max(0, ...entries.map(([, spread]) => rankOf(spread)))
@@ -74,25 +78,25 @@ export function mapKernel<B extends string, P extends string = never>(
   })
   const strided = rank > 0 ? ['first'] : []
   const sizes = walked.length > 0 ? walkParams(rank) : dimensions.map((i) => `d${i}`)
-  const integers = ['size', ...strided, ...sizes, ...spreadParams]
+  const whole32 = ['size', ...strided, ...sizes, ...spreadParams]
   const rows = entries.filter(([, spread]) => spread === 'row').map(([name]) => name)
   const inColumns = each === 16 && rows.length === 1 && rank === 0
   const whole = entries.map(([name, spread]) => {
     if (spread === 'whole') return `${name}[v]`
     if (spread === 'row') return inColumns ? `${name}Row` : `${name}[${name}At]`
-    if (spread === 'scalar') return `vec4f(${name}[0].x)`
-    if (isWalked(spread)) return `vec4f(${name}[${name}At])`
+    if (spread === 'scalar') return `${vectorOf(name)}(${name}[0].x)`
+    if (isWalked(spread)) return `${vectorOf(name)}(${name}[${name}At])`
     const places = [0, 1, 2, 3].map((c) => `${name}[${name}Place(4u * v + ${c}u)]`)
-    return `vec4f(${places.join(', ')})`
+    return `${vectorOf(name)}(${places.join(', ')})`
   })
   const single = entries.map(([name, spread]) => {
     if (spread === 'whole') return `${name}[v][c]`
     if (spread === 'row') return `${name}[v % params.${name}Period][c]`
-    if (isWalked(spread)) return '0.0'
+    if (isWalked(spread)) return `${typeOf(name)}()`
     return spread === 'scalar' ? `${name}[0].x` : `${name}[${name}Place(4u * v + c)]`
   })
-  const parameters = names.map((name) => `${name}: f32`).join(', ')
-  const vectors = names.map((name) => `${name}: vec4f`).join(', ')
+  const parameters = names.map((name) => `${name}: ${typeOf(name)}`).join(', ')
+  const vectors = names.map((name) => `${name}: ${vectorOf(name)}`).join(', ')
   const component = (c: string): string => `value(${names.map((n) => `${n}.${c}`).join(', ')})`
   const places = entries
     .filter(([, spread]) => spread.startsWith('strided'))
@@ -107,12 +111,12 @@ export function mapKernel<B extends string, P extends string = never>(
       ...Object.fromEntries(
         entries.map(([name, spread]) => [
           name,
-          read(/^(strided|splat)/.test(spread) ? 'f32' : 'vec4<f32>'),
+          read(/^(strided|splat)/.test(spread) ? typeOf(name) : `vec4<${typeOf(name)}>`),
         ]),
       ),
       [output]: readWrite('vec4<f32>'),
     },
-    params: { ...Object.fromEntries(integers.map((name) => [name, 'u32' as const])), ...params },
+    params: { ...Object.fromEntries(whole32.map((name) => [name, 'u32' as const])), ...params },
     splits: [
       {
         along: 'size',

@@ -28,6 +28,7 @@ const testEnvironment = (adapter: 'lavapipe' | 'swiftshader') => ({
   VITE_KEEPLIGHT_GOLDEN: existsSync(golden) ? golden : '',
   VITE_KEEPLIGHT_CHROMIUM: chromium ?? '',
   VITE_CI: process.env.CI ? 'true' : '',
+  VITE_KEEPLIGHT_FULL: process.env.KEEPLIGHT_FULL ?? '',
 })
 
 // Tests of Node-only parts. Everything else under test/ must pass in Node and in a page alike.

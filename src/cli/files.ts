@@ -30,6 +30,16 @@ export async function writeFileAtomic(path: string, data: string | Uint8Array): 
   }
 }
 
+/** Runs what writes to a path; what the system says against it becomes an error of the output. */
+export async function writingTo<T>(path: string, write: () => Promise<T>): Promise<T> {
+  try {
+    return await write()
+  } catch (cause) {
+    const { syscall } = cause as NodeJS.ErrnoException
+    throw syscall === undefined ? cause : outputError(path, cause, false)
+  }
+}
+
 /** Node's own recursive mkdir never returns where the system takes no folders, as below /proc. */
 async function makeFolder(path: string): Promise<void> {
   const parent = dirname(path)

@@ -48,12 +48,17 @@ export class Terminal {
     if (this.options.json) process.stdout.write(`${JSON.stringify(value, null, 2)}\n`)
   }
 
-  /** Starts a progress bar on a terminal, or a few plain lines elsewhere. */
-  progress(label: string, total: number, unit: string): Progress {
+  /**
+   * Starts a progress bar on a terminal, or a few plain lines elsewhere.
+   *
+   * @param before how much was done by an earlier run; it doesn't count for the rate
+   */
+  progress(label: string, total: number, unit: string, before = 0): Progress {
     if (this.options.quiet) return { update: () => {}, stop: () => {} }
+    const pace = new Pace(total, before)
     return process.stderr.isTTY
-      ? this.barProgress(label, total, unit)
-      : this.lineProgress(label, total, unit)
+      ? this.barProgress(label, total, unit, pace)
+      : this.lineProgress(label, total, unit, pace)
   }
 
   /** Takes a running bar off the screen, so that an error line stands alone. */
@@ -62,7 +67,7 @@ export class Terminal {
     this.bar = undefined
   }
 
-  private barProgress(label: string, total: number, unit: string): Progress {
+  private barProgress(label: string, total: number, unit: string, pace: Pace): Progress {
     const bar = new SingleBar({
       format: `${label.padEnd(10)} {bar} {value}/{total} ${unit} · {pace}{detail}`,
       barCompleteChar: '█',
@@ -72,7 +77,6 @@ export class Terminal {
       clearOnComplete: false,
       stream: process.stderr,
     })
-    const pace = new Pace(total)
     bar.start(total, 0, { pace: '', detail: '' })
     this.bar = bar
     return {
@@ -86,8 +90,7 @@ export class Terminal {
     }
   }
 
-  private lineProgress(label: string, total: number, unit: string): Progress {
-    const pace = new Pace(total)
+  private lineProgress(label: string, total: number, unit: string, pace: Pace): Progress {
     let last = performance.now()
     let done = 0
     const line = (detail?: string): void => {
@@ -110,12 +113,15 @@ export class Terminal {
 class Pace {
   private readonly start = performance.now()
 
-  constructor(private readonly total: number) {}
+  constructor(
+    private readonly total: number,
+    private readonly before: number,
+  ) {}
 
   describe(done: number): string {
     const seconds = (performance.now() - this.start) / 1000
-    if (done === 0 || seconds === 0) return 'starting'
-    const rate = done / seconds
+    if (done <= this.before || seconds === 0) return 'starting'
+    const rate = (done - this.before) / seconds
     const pace = `${formatRate(rate)}/s`
     if (done >= this.total) return `${pace}, ${formatDuration(seconds)}`
     return `${pace}, ${formatDuration((this.total - done) / rate)} left`

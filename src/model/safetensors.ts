@@ -1,17 +1,8 @@
 import { KeeplightError } from '../runtime/errors.ts'
-import { bfloat16sToFloats, halvesToFloats } from './half.ts'
-import {
-  DTYPES,
-  MAX_HEADER_BYTES,
-  MAX_TENSORS,
-  METADATA,
-  byteCount,
-  hasLoneSurrogate,
-  isDtype,
-  parseHeader,
-  show,
-} from './safetensorsHeader.ts'
+import { toFloats } from './storedTensor.ts'
+import { byteCount, parseHeader, show } from './safetensorsHeader.ts'
 import type { SafetensorsDtype, TensorInfo } from './safetensorsHeader.ts'
+import { layoutSafetensors, unwritable } from './safetensorsLayout.ts'
 
 export { MAX_HEADER_BYTES, MAX_TENSORS } from './safetensorsHeader.ts'
 export type { SafetensorsDtype, TensorInfo } from './safetensorsHeader.ts'
@@ -74,20 +65,8 @@ class ParsedFile implements SafetensorsFile {
   }
 
   float32(name: string): Float32Array<ArrayBuffer> {
-    const { dtype } = this.#info(name)
-    const buffer = this.#copy(name)
-    switch (dtype) {
-      case 'F32':
-        return new Float32Array(buffer)
-      case 'F16':
-        return halvesToFloats(new Uint16Array(buffer))
-      case 'BF16':
-        return bfloat16sToFloats(new Uint16Array(buffer))
-      case 'F64':
-        return Float32Array.from(new Float64Array(buffer))
-      default:
-        throw unfit(`tensor ${show(name)} should be F16, BF16, F32 or F64, it is ${dtype}`)
-    }
+    const { dtype, shape } = this.#info(name)
+    return toFloats(name, { dtype, shape, bytes: this.#copy(name) })
   }
 
   int32(name: string): Int32Array<ArrayBuffer> {
@@ -106,7 +85,7 @@ class ParsedFile implements SafetensorsFile {
 
   #integers(name: string): ArrayLike<number | bigint> {
     const { dtype } = this.#info(name)
-    const buffer = this.#copy(name)
+    const { buffer } = this.#copy(name)
     switch (dtype) {
       case 'BOOL':
       case 'U8':
@@ -131,11 +110,11 @@ class ParsedFile implements SafetensorsFile {
   }
 
   /** The tensor's bytes in a buffer of their own: files of other writers need not be aligned. */
-  #copy(name: string): ArrayBuffer {
+  #copy(name: string): Uint8Array<ArrayBuffer> {
     const bytes = this.bytes(name)
     const copy = new Uint8Array(bytes.length)
     copy.set(bytes)
-    return copy.buffer
+    return copy
   }
 
   #info(name: string): TensorInfo {
@@ -156,10 +135,6 @@ function unfit(problem: string): KeeplightError {
   return new KeeplightError('format', `safetensors: ${problem}. ${remedy}.`)
 }
 
-function unwritable(problem: string): KeeplightError {
-  return new KeeplightError('validation', `safetensors writer: ${problem}.`)
-}
-
 /**
  * A safetensors file as the reference writer lays it out: widest dtypes first, then by name, the
  * header padded with spaces so that the data is aligned.
@@ -170,79 +145,21 @@ export function serializeSafetensors(
   tensors: Readonly<Record<string, TensorData>>,
   metadata?: Readonly<Record<string, string>>,
 ): Uint8Array<ArrayBuffer> {
-  const encoder = new TextEncoder()
-  const entries = Object.entries(tensors).map(([name, tensor]) => {
-    checkWritable(name, tensor)
-    return { name, tensor, order: DTYPES.indexOf(tensor.dtype), key: encoder.encode(name) }
-  })
-  if (entries.length > MAX_TENSORS) {
-    throw unwritable(`${entries.length} tensors, at most ${MAX_TENSORS} fit into one file`)
-  }
-  entries.sort((a, b) => b.order - a.order || compareBytes(a.key, b.key))
-
-  const parts: string[] = []
-  if (metadata !== undefined) {
-    const pairs = Object.entries(metadata)
-    if (pairs.length > MAX_TENSORS) {
-      throw unwritable(`${pairs.length} metadata entries, at most ${MAX_TENSORS} are allowed`)
+  for (const [name, { dtype, shape, data }] of Object.entries(tensors)) {
+    const bytes = byteCount(dtype, shape)
+    if (typeof bytes === 'number' && bytes !== data.byteLength) {
+      throw unwritable(
+        `tensor ${show(name)}: ${dtype} of shape ${show(shape)} takes ${bytes} bytes, ` +
+          `got ${data.byteLength}`,
+      )
     }
-    for (const [key, value] of pairs) {
-      if (key === '__proto__' || typeof value !== 'string' || hasLoneSurrogate(`${key} ${value}`)) {
-        throw unwritable(`metadata entry ${show(key)} needs Unicode strings, found ${show(value)}`)
-      }
-    }
-    parts.push(`"${METADATA}":${JSON.stringify(metadata)}`)
   }
-  let end = 0
-  for (const { name, tensor } of entries) {
-    const begin = end
-    end += tensor.data.byteLength
-    parts.push(
-      `${JSON.stringify(name)}:{"dtype":"${tensor.dtype}",` +
-        `"shape":[${tensor.shape.join(',')}],"data_offsets":[${begin},${end}]}`,
-    )
-  }
-  const header = encoder.encode(`{${parts.join(',')}}`)
-  const headerLength = Math.ceil(header.length / 8) * 8
-  if (headerLength > MAX_HEADER_BYTES) {
-    throw unwritable(`a header of ${headerLength} bytes, at most ${MAX_HEADER_BYTES} are allowed`)
-  }
-
-  const file = new Uint8Array(8 + headerLength + end)
-  new DataView(file.buffer).setUint32(0, headerLength, true)
-  file.set(header, 8)
-  file.fill(0x20, 8 + header.length, 8 + headerLength)
-  let offset = 8 + headerLength
-  for (const { tensor } of entries) {
-    const { buffer, byteOffset, byteLength } = tensor.data
-    file.set(new Uint8Array(buffer, byteOffset, byteLength), offset)
-    offset += byteLength
+  const { header, places, size } = layoutSafetensors(tensors, metadata)
+  const file = new Uint8Array(size)
+  file.set(header)
+  for (const [name, { begin }] of places) {
+    const { buffer, byteOffset, byteLength } = tensors[name].data
+    file.set(new Uint8Array(buffer, byteOffset, byteLength), begin)
   }
   return file
-}
-
-function checkWritable(name: string, { dtype, shape, data }: TensorData): void {
-  if (name === METADATA || name === '__proto__' || hasLoneSurrogate(name)) {
-    throw unwritable(`${show(name)} cannot be the name of a tensor`)
-  }
-  if (!isDtype(dtype)) {
-    throw unwritable(
-      `tensor ${show(name)} needs a dtype of ${DTYPES.join(', ')}, got ${show(dtype)}`,
-    )
-  }
-  const bytes = byteCount(dtype, shape)
-  if (typeof bytes === 'string') throw unwritable(`tensor ${show(name)}: ${bytes}`)
-  if (bytes !== data.byteLength) {
-    throw unwritable(
-      `tensor ${show(name)}: ${dtype} of shape ${show(shape)} takes ${bytes} bytes, ` +
-        `got ${data.byteLength}`,
-    )
-  }
-}
-
-/** UTF-8 byte order, in which the reference writer sorts names. */
-function compareBytes(a: Uint8Array, b: Uint8Array): number {
-  const length = Math.min(a.length, b.length)
-  for (let i = 0; i < length; i++) if (a[i] !== b[i]) return a[i] - b[i]
-  return a.length - b.length
 }

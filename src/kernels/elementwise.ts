@@ -47,6 +47,8 @@ const isWalked = (spread: Spread): boolean => /^(quads|splat)/.test(spread)
 interface MapOptions<B extends string, P extends string> {
   readonly label: string
   readonly inputs: Readonly<Record<B, Spread>>
+  /** Inputs of u32, which the expression sees as such. */
+  readonly integers?: readonly string[]
   /** Name of the output. Default `out`. */
   readonly output?: string
   /** Parameters that the expression reads. */
@@ -67,7 +69,12 @@ export function mapKernel<B extends string, P extends string = never>(
   const { label, inputs, output = 'out', params, helpers = '', expression, each } = options
   const halves = new Set<string>(options.halves)
   const storage = (name: string) => (halves.has(name) ? 'f16' : 'f32')
-  /** What is read of an input, as f32. */
+  const typeOf = (name: string): 'u32' | 'f32' => (options.integers?.includes(name) ? 'u32' : 'f32')
+  const vectorOf = (name: string): string => (typeOf(name) === 'u32' ? 'vec4u' : 'vec4f')
+  /** How an input is bound. */
+  const boundAs = (name: string, vector: boolean) =>
+    typeOf(name) === 'f32' ? storedType(storage(name), vector) : vector ? 'vec4<u32>' : 'u32'
+  /** What is read of an input, as f32 or u32. */
   const four = (name: string, text: string): string => (halves.has(name) ? `vec4f(${text})` : text)
   const one = (name: string, text: string): string => (halves.has(name) ? `f32(${text})` : text)
   const entries = Object.entries<Spread>(inputs)
@@ -82,26 +89,26 @@ export function mapKernel<B extends string, P extends string = never>(
   })
   const strided = rank > 0 ? ['first'] : []
   const sizes = walked.length > 0 ? walkParams(rank) : dimensions.map((i) => `d${i}`)
-  const integers = ['size', ...strided, ...sizes, ...spreadParams]
+  const whole32 = ['size', ...strided, ...sizes, ...spreadParams]
   const rows = entries.filter(([, spread]) => spread === 'row').map(([name]) => name)
   const inColumns = each === 16 && rows.length === 1 && rank === 0
   const whole = entries.map(([name, spread]) => {
     if (spread === 'whole') return four(name, `${name}[v]`)
     if (spread === 'row') return inColumns ? `${name}Row` : four(name, `${name}[${name}At]`)
-    if (spread === 'scalar') return `vec4f(${one(name, `${name}[0].x`)})`
-    if (spread.startsWith('splat')) return `vec4f(${one(name, `${name}[${name}At]`)})`
+    if (spread === 'scalar') return `${vectorOf(name)}(${one(name, `${name}[0].x`)})`
+    if (spread.startsWith('splat')) return `${vectorOf(name)}(${one(name, `${name}[${name}At]`)})`
     if (isWalked(spread)) return four(name, `${name}[${name}At]`)
     const places = [0, 1, 2, 3].map((c) => one(name, `${name}[${name}Place(4u * v + ${c}u)]`))
-    return `vec4f(${places.join(', ')})`
+    return `${vectorOf(name)}(${places.join(', ')})`
   })
   const single = entries.map(([name, spread]) => {
     if (spread === 'whole') return one(name, `${name}[v][c]`)
     if (spread === 'row') return one(name, `${name}[v % params.${name}Period][c]`)
-    if (isWalked(spread)) return '0.0'
+    if (isWalked(spread)) return `${typeOf(name)}()`
     return one(name, spread === 'scalar' ? `${name}[0].x` : `${name}[${name}Place(4u * v + c)]`)
   })
-  const parameters = names.map((name) => `${name}: f32`).join(', ')
-  const vectors = names.map((name) => `${name}: vec4f`).join(', ')
+  const parameters = names.map((name) => `${name}: ${typeOf(name)}`).join(', ')
+  const vectors = names.map((name) => `${name}: ${vectorOf(name)}`).join(', ')
   const component = (c: string): string => `value(${names.map((n) => `${n}.${c}`).join(', ')})`
   const places = entries
     .filter(([, spread]) => spread.startsWith('strided'))
@@ -117,12 +124,12 @@ export function mapKernel<B extends string, P extends string = never>(
     bindings: {
       ...Object.fromEntries(
         entries.map(([name, spread]) => {
-          return [name, read(storedType(storage(name), !/^(strided|splat)/.test(spread)))]
+          return [name, read(boundAs(name, !/^(strided|splat)/.test(spread)))]
         }),
       ),
       [output]: readWrite(storedType(storage(output), true)),
     },
-    params: { ...Object.fromEntries(integers.map((name) => [name, 'u32' as const])), ...params },
+    params: { ...Object.fromEntries(whole32.map((name) => [name, 'u32' as const])), ...params },
     splits: [
       {
         along: 'size',

@@ -67,12 +67,13 @@ fn preciseLog(x: f32) -> f32 {
 export const tanhWgsl = /* wgsl */ `${expWgsl}
 fn preciseTanh(x: f32) -> f32 {
   let a = abs(x);
-  let z = x * x;
-  let near = x + x * z * ((-0.333332819422 + z * 0.133314422036)
+  let z = a * a;
+  let near = a + a * z * ((-0.333332819422 + z * 0.133314422036)
     + z * z * ((-0.0537397155531 + z * 0.0206390887954) - z * z * 0.00570498872745));
   let e = expOfMinus(2.0 * a);
   let far = 1.0 - 2.0 * e / (1.0 + e);
-  return select(select(far, -far, x < 0.0), near, a < 0.625);
+  let y = select(far, near, a < 0.625);
+  return select(y, -y, x < 0.0);
 }
 `
 

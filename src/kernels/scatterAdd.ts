@@ -8,6 +8,7 @@ import {
   readWrite,
   type Split,
 } from './kernel.ts'
+import { lines, range } from './template.ts'
 
 /**
  * out[index[m]] += source[m] without float atomics: the source rows of every row of `out` are added
@@ -32,15 +33,16 @@ interface ScatterAddOptions {
 
 /** Of `all` rows, a dispatch adds to `rows` from `first` on. */
 const params = { rows: 'u32', columns: 'u32', first: 'u32', all: 'u32', count: 'u32' } as const
-const splits = ({ vector }: ScatterAddOptions): Split<string, keyof typeof params>[] => {
-  const row = ({ columns }: { readonly columns: number }): number => columns * (vector ? 4 : 1)
+const splits = ({ vector }: ScatterAddOptions, wide = 1): Split<string, keyof typeof params>[] => {
+  const row = ({ columns }: { readonly columns: number }): number =>
+    columns * wide * (vector ? 4 : 1)
   return [{ along: 'rows', offset: 'first', per: { base: row, out: row } }]
 }
 const perElement = ({ rows, columns }: { rows: number; columns: number }) =>
   linearWorkgroups(rows * columns, GROUP)
 
-const initial = ({ base, vector }: ScatterAddOptions): string =>
-  base ? 'base[i]' : vector ? 'vec4f()' : '0.0'
+const initial = ({ base, vector }: ScatterAddOptions, at: string): string =>
+  base ? `base[${at}]` : vector ? 'vec4f()' : '0.0'
 
 const head = ({ base, vector }: ScatterAddOptions): string => /* wgsl */ `
 ${mainWgsl(GROUP)} {
@@ -49,7 +51,7 @@ ${mainWgsl(GROUP)} {
   let column = i - own * params.columns;
   if (own >= params.rows) { return; }
   let row = params.first + own;
-  var sum = ${initial({ base, vector })};
+  var sum = ${initial({ base, vector }, 'i')};
 `
 
 const bindings = ({ base, vector }: ScatterAddOptions) => {
@@ -78,32 +80,51 @@ export const scatterAddScanKernel = kernelFamily((options: ScatterAddOptions) =>
   }),
 )
 
+interface SortedOptions extends ScatterAddOptions {
+  readonly each: Each
+  /** Elements or vec4s side by side that a thread adds up at once; `columns` counts these. */
+  readonly wide: 1 | 4
+}
+
 /** Adds the rows that `order` lists from `starts[row]` up to `starts[row + 1]`. */
-export const scatterAddSortedKernel = kernelFamily(
-  ({ each, ...options }: ScatterAddOptions & { readonly each: Each }) =>
-    defineKernel<string, keyof typeof params>({
-      label: `scatterAdd.sorted${suffix(options)}.${each}`,
-      bindings: { starts: read('u32'), order: read('u32'), ...bindings(options) },
-      params,
-      splits: splits(options),
-      workgroups: ({ rows, columns }) => linearWorkgroups(rows * columns, GROUP * each),
-      wgsl: /* wgsl */ `
+export const scatterAddSortedKernel = kernelFamily(({ each, wide, ...options }: SortedOptions) => {
+  const sums = range(wide)
+  const at = (place: string, k: number): string =>
+    wide === 1 ? place : `${wide}u * ${place} + ${k}u`
+  const share = (GROUP * each) / wide
+  return defineKernel<string, keyof typeof params>({
+    label: `scatterAdd.sorted${suffix(options)}.${each}.${wide}`,
+    bindings: { starts: read('u32'), order: read('u32'), ...bindings(options) },
+    params,
+    splits: splits(options, wide),
+    workgroups: ({ rows, columns }) => linearWorkgroups(rows * columns, share),
+    wgsl: /* wgsl */ `
 ${mainWgsl(GROUP)} {
-  let begin = linearWorkgroup(id, count) * ${GROUP * each}u;
-  let last = min(begin + ${GROUP * each}u, params.rows * params.columns);
+  let begin = linearWorkgroup(id, count) * ${share}u;
+  let last = min(begin + ${share}u, params.rows * params.columns);
+  var row = (begin + thread) / params.columns;
+  var column = begin + thread - row * params.columns;
+  row += params.first;
+  // Carried along: a division for every element costs a software adapter as much as two loads.
+  let rowStep = ${GROUP}u / params.columns;
+  let columnStep = ${GROUP}u - rowStep * params.columns;
   for (var i = begin + thread; i < last; i += ${GROUP}u) {
-    let own = i / params.columns;
-    let column = i - own * params.columns;
-    let row = params.first + own;
-    var sum = ${initial(options)};
+    ${lines(sums.map((k) => `var sum${k} = ${initial(options, at('i', k))};`))}
     let end = starts[row + 1u];
-    for (var j = starts[row]; j < end; j++) { sum += source[order[j] * params.columns + column]; }
-    out[i] = sum;
+    for (var j = starts[row]; j < end; j++) {
+      let place = order[j] * params.columns + column;
+      ${lines(sums.map((k) => `sum${k} += source[${at('place', k)}];`))}
+    }
+    ${lines(sums.map((k) => `out[${at('i', k)}] = sum${k};`))}
+    column += columnStep;
+    let over = column >= params.columns;
+    column -= select(0u, params.columns, over);
+    row += rowStep + select(0u, 1u, over);
   }
 }
 `,
-    }),
-)
+  })
+})
 
 /** Threads of {@link sortAloneKernel}, each with a table of counts of its own. */
 export const SORT_LANES = 8

@@ -7,14 +7,19 @@ import { expect, formatShape, sameShape, sizeOf, type Shape } from './shape.ts'
  * is missing repeats.
  */
 
-/** The shape that `a` and `b` broadcast to. */
-export function broadcastShape(op: string, a: Shape, b: Shape): Shape {
+/** The shape that `a` and `b` broadcast to; `names` are theirs, for the error. */
+export function broadcastShape(
+  op: string,
+  a: Shape,
+  b: Shape,
+  names: readonly [string, string] = ['a', 'b'],
+): Shape {
   const rank = Math.max(a.length, b.length)
   return Array.from({ length: rank }, (_, i) => {
     const [m, n] = [a[i - rank + a.length] ?? 1, b[i - rank + b.length] ?? 1]
     expect(m === n || m === 1 || n === 1, op, () => {
       return (
-        `a has shape ${formatShape(a)} and b ${formatShape(b)}, which do not broadcast: ` +
+        `${names[0]} has shape ${formatShape(a)} and ${names[1]} ${formatShape(b)}, which do not broadcast: ` +
         `aligned at the last dimension, two sizes must be equal or one of them 1`
       )
     })

@@ -126,5 +126,35 @@ export const elementwise: readonly OpCase[] = [
     reference: ({ x, factor }) =>
       Float64Array.from(x!, (value, i) => value * factor![i % SHAPE[1]]!),
   })),
+  {
+    op: 'where',
+    name: 'by u32',
+    inputs: {
+      condition: { data: Uint32Array.from({ length: 771 }, (_, i) => (i * 7) % 3), shape: SHAPE },
+      a: activations('outliers', SHAPE, 1),
+      b: activations('normal', SHAPE, 2),
+    },
+    leaves: ['a', 'b'],
+    run: ({ condition, a, b }) => ops.where(condition!, a!, b!),
+    reference: ({ condition, a, b }) =>
+      Float64Array.from(a!, (x, i) => (condition![i] ? x : b![i]!)),
+  },
+  {
+    op: 'where',
+    name: 'broadcast',
+    inputs: {
+      condition: { data: Float32Array.of(0, 1, -0, NaN, 0.5, 0), shape: [2, 3, 1] },
+      a: activations('normal', [33], 1),
+      b: activations('normal', [2, 1, 33], 2),
+    },
+    leaves: ['a', 'b'],
+    run: ({ condition, a, b }) => ops.where(condition!, a!, b!),
+    reference: ({ condition, a, b }) =>
+      Float64Array.from({ length: 198 }, (_, i) => {
+        const [row, column] = [Math.floor(i / 33), i % 33]
+        const holds = Number.isNaN(condition![row]) || condition![row] !== 0
+        return holds ? a![column]! : b![Math.floor(row / 3) * 33 + column]!
+      }),
+  },
   ...(Object.keys(BINARY) as (keyof typeof BINARY)[]).flatMap(binary),
 ]

@@ -77,8 +77,11 @@ function addInto(source: F32, index: U32, out: F32, base?: F32): F32 {
   }
   const { starts, order } = sortByRow(index, rows)
   const each = eachThread(device.adapter.software)
-  const kernel = scatterAddSortedKernel({ ...options, each })
-  device.dispatch(kernel, { ...tensors, starts, order }, sizes)
+  // On a GPU, neighbours among threads should read neighbours in memory.
+  const wide = device.adapter.software && vector && sizes.columns % 4 === 0 ? 4 : 1
+  const kernel = scatterAddSortedKernel({ ...options, each, wide })
+  const grouped = { ...sizes, columns: sizes.columns / wide }
+  device.dispatch(kernel, { ...tensors, starts, order }, grouped)
   starts.dispose()
   order.dispose()
   return out

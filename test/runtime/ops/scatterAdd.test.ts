@@ -42,6 +42,7 @@ describe('scatterAdd', () => {
         [3, 4],
         [65, 3],
         [400, 8],
+        [70, 48],
       ] as const) {
         const index = spread(count, rows)
         const source = randomArray(count * columns, 7, 1e4)

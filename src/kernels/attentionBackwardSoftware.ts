@@ -66,15 +66,12 @@ export function softwareBackwardKernel(
       ? lines(strips.map((s) => `  let ${name}${s} = ${at(`own${s}`)};`))
       : `    let ${name}Others = vec4f(${QUAD.map((c) => at(`row[${c}]`)).join(', ')});`
   }
+  // Four products meet before they meet the sum: as fast as a chain, and a quarter of its rounding.
   const dots = (p: number, row: number): string => {
-    const terms = [...'xyzw'].reduce(
-      (total, x) => {
-        const b = QUAD.map((c) => `b${c}.${x}`).join(', ')
-        return `fma(vec4f(a.${x}), vec4f(${b}), ${total})`
-      },
-      score(p, row),
-    )
-    return `      { let a = ${broadcast('a', row)}; ${score(p, row)} = ${terms}; }`
+    const product = (x: string): string =>
+      `vec4f(a.${x}) * vec4f(${QUAD.map((c) => `b${c}.${x}`).join(', ')})`
+    const [x, y, z, w] = [...'xyzw'].map(product)
+    return `      { let a = ${broadcast('a', row)}; ${score(p, row)} += (${x} + ${y}) + (${z} + ${w}); }`
   }
   const multiply = ({ own, other }: Product, p: number): string => /* wgsl */ `
     for (var i = 0u; i < quads; i++) {

@@ -35,8 +35,19 @@ export { randomBits, randomInteger, randomNormal, randomUniform } from './kernel
 export { permutationKey, permute as permuteIndex } from './kernels/permutation.ts'
 
 export { DEFAULT_MODEL, loadModel } from './loadModel.ts'
-export { modelFromBytes, VisionModel, type ModelOptions } from './model/model.ts'
-export type { Features } from './model/features.ts'
+export type { LoadOptions, LoadProgress, ModelSource } from './loadModel.ts'
+export { findManifest, manifests } from './model/manifest.ts'
+export { parseManifest, type HubPlace, type ModelManifest } from './model/manifestFormat.ts'
+export type { WeightDtype } from './model/convertWeights.ts'
+export {
+  modelFromBytes,
+  VisionModel,
+  type EmbeddingOptions,
+  type ModelOptions,
+} from './model/model.ts'
+export type { Activations, Inspection, InspectOptions } from './model/inspect.ts'
+export type { ImageDecoder, ImageInput, Images } from './model/imageInput.ts'
+export { normalizeRows, type Embeddings, type Features } from './model/features.ts'
 export { MlpHead, scpHeadConfig, type HeadWeights, type MlpHeadConfig } from './model/mlpHead.ts'
 export { parseSafetensors, serializeSafetensors } from './model/safetensors.ts'
 export type { SafetensorsFile, TensorData } from './model/safetensors.ts'
@@ -47,6 +58,24 @@ export {
   type PreprocessConfig,
 } from './model/preprocess.ts'
 export { VisionTransformer } from './model/vit/vit.ts'
+export { loadTextModel, type LoadTextOptions } from './loadTextModel.ts'
+export {
+  TextModel,
+  textModelFromBytes,
+  textModelFromSource,
+  type TextEmbeddingOptions,
+  type TextModelOptions,
+} from './model/text/textModel.ts'
+export { CIFAR_TEMPLATES, IMAGENET_TEMPLATES } from './model/text/templates.ts'
+export {
+  classify,
+  zeroShot,
+  zeroShotClassifier,
+  type Template,
+  type ZeroShotClassifier,
+  type ZeroShotOptions,
+  type ZeroShotResult,
+} from './model/zeroShot.ts'
 export { Tokenizer, type TokenizeOptions } from './model/text/tokenizer.ts'
 export { readText, type TextConfig, type TextWeights } from './model/text/names.ts'
 export {
@@ -64,6 +93,7 @@ export {
 export type { VitConfig } from './model/vit/config.ts'
 
 export { classesOf } from './data/classes.ts'
+export type { Holder, ImageCollection, ImageContent } from './data/collection.ts'
 export { decodeImage } from './data/decode.ts'
 export { embedImages, type EmbedOptions } from './data/embedImages.ts'
 export { prepareViews, type ViewOptions } from './data/augment.ts'
@@ -85,7 +115,6 @@ export {
   type Assignment,
 } from './train/assignments.ts'
 export { kmeans, type KmeansOptions, type KmeansResult } from './train/kmeans.ts'
-export { normalizeRows } from './train/featureStore.ts'
 export { adam, adamW, type AdamState } from './train/adam.ts'
 export { sgd, type SgdOptions } from './train/sgd.ts'
 export { decayMatrices, parameterGroups } from './train/parameterGroups.ts'

@@ -3,19 +3,20 @@ import { type Command, Option } from 'commander'
 import { embedCollection } from '../data/embedCollection.node.ts'
 import type { EmbedCollectionResult } from '../data/embedCollection.node.ts'
 import { openCollection } from '../data/openCollection.node.ts'
-import { createDevice, loadModel } from '../index.node.ts'
+import { createDevice } from '../index.node.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import type { Context } from './context.ts'
 import { prepareOutput, writingTo } from './files.ts'
+import { openModel } from './openModel.ts'
 import { integer } from './options.ts'
 import { describeAdapter } from './runCluster.ts'
-import { addCommonOptions } from './settings.ts'
+import { addCommonOptions, addDataOptions, addModelOptions } from './settings.ts'
+import type { DataSettings, ModelSettings } from './settings.ts'
 import { arrayVariable, resolveShard, shardPath } from './shard.ts'
 import { formatDuration } from './terminal.ts'
 import { useTuning } from './tuning.ts'
 
-interface EmbedSettings {
-  readonly model: string
+interface EmbedSettings extends DataSettings, ModelSettings {
   readonly out: string
   readonly store: 'f32' | 'f16'
   readonly shard?: string
@@ -39,8 +40,10 @@ export function addEmbedCommand(
     .description(
       'Runs an encoder over a collection of images and writes one feature vector for each.',
     )
-    .argument('<data>', 'folder, archive or data set of images')
-    .option('--model <name>', 'name, path or address of an encoder', 'keeplight-tiny')
+    .argument(
+      '<data>',
+      'folder, .tar, .tar.gz or .zip of images; list of files; CIFAR or STL-10 binaries',
+    )
     .option('-o, --out <file>', 'where the features go', 'features.safetensors')
     .addOption(
       new Option('--store <dtype>', 'how features are stored')
@@ -52,7 +55,7 @@ export function addEmbedCommand(
     .option('--batch <n>', 'images that go through the encoder together', integer(1, 1024), 32)
     .option('--chunk <n>', 'images that are saved together', integer(1, 1_000_000), 256)
     .option('--overwrite', 'replace features that are there already', false)
-  addCommonOptions(command)
+  addCommonOptions(addDataOptions(addModelOptions(command)))
   command
     .addHelpText(
       'after',
@@ -77,7 +80,7 @@ async function runEmbed(
   settings: EmbedSettings,
   { terminal, signal }: Context,
 ): Promise<void> {
-  const { store, chunk, batch, overwrite } = settings
+  const { dtype, store, chunk, batch, overwrite } = settings
   if (!settings.out.endsWith('.safetensors')) {
     throw new KeeplightError(
       'usage',
@@ -93,7 +96,8 @@ async function runEmbed(
     )
   }
   const out = resolve(shardPath(settings.out, shard))
-  const collection = await openCollection(data)
+  const { labels, synsets } = settings
+  const collection = await openCollection(data, { labels, synsets, signal })
   await prepareOutput(dirname(out))
   const part = shard.count > 1 ? `, shard ${shard.index} of ${shard.count}` : ''
   terminal.note(`${collection.root}: ${collection.files.length} images${part}`)
@@ -101,14 +105,14 @@ async function runEmbed(
   const device = await createDevice({ adapter: settings.adapter })
   try {
     await useTuning(device, terminal)
-    const model = await loadModel(settings.model, { device })
+    const model = await openModel(settings, device, { terminal, signal })
     const adapter = describeAdapter(device)
     terminal.note(`${model.name} on ${adapter}`)
     const start = performance.now()
     let progress: ReturnType<typeof terminal.progress> | undefined
     const result = await writingTo(out, () =>
       embedCollection(collection, model, {
-        ...{ out, shard, store, chunk, batch, overwrite, adapter, signal },
+        ...{ out, shard, weights: dtype, store, chunk, batch, overwrite, adapter, signal },
         onProgress: (done, total) => {
           progress ??= terminal.progress('embedding', total, 'images', done)
           progress.update(done)
@@ -120,7 +124,14 @@ async function runEmbed(
     const computed = images - reused
     const imagesPerSecond = computed / seconds
     terminal.printJson({
-      ...{ data: collection.root, model: model.name, dimension: model.dimension, store, shard },
+      ...{
+        data: collection.root,
+        model: model.name,
+        dtype,
+        dimension: model.dimension,
+        store,
+        shard,
+      },
       ...{ images, rows, failed, reused, seconds, imagesPerSecond, files: paths },
     })
     terminal.print(describeResult(result, seconds))

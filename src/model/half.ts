@@ -86,3 +86,27 @@ export function bfloat16sToFloats(values: Uint16Array): Float32Array<ArrayBuffer
   for (let i = 0; i < values.length; i++) bits[i] = values[i] << 16
   return new Float32Array(bits.buffer)
 }
+
+/** All values of an f32 array as f16, each rounded as {@link floatToHalf} does. */
+export function floatsToHalves(values: Float32Array): Uint16Array<ArrayBuffer> {
+  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length)
+  const halves = new Uint16Array(values.length)
+  for (let i = 0; i < bits.length; i++) {
+    const sign = (bits[i] >>> 16) & 0x8000
+    const magnitude = bits[i] & 0x7fffffff
+    const exponent = magnitude >>> 23
+    if (magnitude >= 0x477ff000) {
+      halves[i] = sign | (magnitude > 0x7f800000 ? 0x7e00 : 0x7c00)
+    } else if (exponent >= 113) {
+      // Adding what is just below half a step, and one more where the last bit kept is odd, rounds to even.
+      const rebased = magnitude - (112 << 23)
+      halves[i] = sign | ((rebased + 0xfff + ((rebased >>> 13) & 1)) >>> 13)
+    } else if (exponent >= 102) {
+      const shift = 126 - exponent
+      const mantissa = (magnitude & 0x7fffff) | 0x800000
+      halves[i] =
+        sign | ((mantissa + (1 << (shift - 1)) - 1 + ((mantissa >>> shift) & 1)) >>> shift)
+    } else halves[i] = sign
+  }
+  return halves
+}

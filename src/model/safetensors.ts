@@ -1,5 +1,5 @@
 import { KeeplightError } from '../runtime/errors.ts'
-import { bfloat16sToFloats, halvesToFloats } from './half.ts'
+import { toFloats } from './storedTensor.ts'
 import { byteCount, parseHeader, show } from './safetensorsHeader.ts'
 import type { SafetensorsDtype, TensorInfo } from './safetensorsHeader.ts'
 import { layoutSafetensors, unwritable } from './safetensorsLayout.ts'
@@ -65,20 +65,8 @@ class ParsedFile implements SafetensorsFile {
   }
 
   float32(name: string): Float32Array<ArrayBuffer> {
-    const { dtype } = this.#info(name)
-    const buffer = this.#copy(name)
-    switch (dtype) {
-      case 'F32':
-        return new Float32Array(buffer)
-      case 'F16':
-        return halvesToFloats(new Uint16Array(buffer))
-      case 'BF16':
-        return bfloat16sToFloats(new Uint16Array(buffer))
-      case 'F64':
-        return Float32Array.from(new Float64Array(buffer))
-      default:
-        throw unfit(`tensor ${show(name)} should be F16, BF16, F32 or F64, it is ${dtype}`)
-    }
+    const { dtype, shape } = this.#info(name)
+    return toFloats(name, { dtype, shape, bytes: this.#copy(name) })
   }
 
   int32(name: string): Int32Array<ArrayBuffer> {
@@ -97,7 +85,7 @@ class ParsedFile implements SafetensorsFile {
 
   #integers(name: string): ArrayLike<number | bigint> {
     const { dtype } = this.#info(name)
-    const buffer = this.#copy(name)
+    const { buffer } = this.#copy(name)
     switch (dtype) {
       case 'BOOL':
       case 'U8':
@@ -122,11 +110,11 @@ class ParsedFile implements SafetensorsFile {
   }
 
   /** The tensor's bytes in a buffer of their own: files of other writers need not be aligned. */
-  #copy(name: string): ArrayBuffer {
+  #copy(name: string): Uint8Array<ArrayBuffer> {
     const bytes = this.bytes(name)
     const copy = new Uint8Array(bytes.length)
     copy.set(bytes)
-    return copy.buffer
+    return copy
   }
 
   #info(name: string): TensorInfo {

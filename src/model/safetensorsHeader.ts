@@ -37,7 +37,8 @@ export const MAX_HEADER_BYTES = 25_000_000
 /** Most tensors in one file. */
 export const MAX_TENSORS = 20_000
 
-export const METADATA = '__metadata__' /** Most dimensions of one tensor, twice what NumPy takes. */
+export const METADATA = '__metadata__'
+/** Most dimensions of one tensor, twice what NumPy takes. */
 const MAX_DIMENSIONS = 128
 const REMEDY = 'Get the file again from its source, or export it again'
 
@@ -95,8 +96,10 @@ export function byteCount(dtype: SafetensorsDtype, shape: readonly number[]): nu
  * Checks what `JSON.parse` would hide or choke on, before it runs: duplicate and `__proto__` keys,
  * too many keys, long arrays, deep nesting, and numbers that aren't plain digits (`2.0`, `1e3`,
  * `-0`). On text that isn't JSON it may find nothing; `JSON.parse` does.
+ *
+ * @param anyValues lets numbers of any form, true, false and null pass, which an index may have
  */
-function checkHeaderText(text: string): void {
+export function checkHeaderText(text: string, { anyValues = false } = {}): void {
   const keys: Set<string>[] = []
   let depth = 0
   let commas = 0
@@ -106,6 +109,7 @@ function checkHeaderText(text: string): void {
   for (let i = 0; i < text.length; i++) {
     const character = text.charCodeAt(i)
     if (isSpace(character) || character === COLON) continue
+    if (anyValues && isScalar(character)) continue
     if (isDigit(character)) {
       while (isDigit(text.charCodeAt(i + 1))) i++
       if (!endsNumber(text.charCodeAt(i + 1))) throw malformed(`${where()} ${notPlain(text, i)}`)
@@ -152,6 +156,10 @@ const OPEN_BRACKET = 0x5b
 const CLOSE_BRACKET = 0x5d
 
 const isDigit = (character: number) => character >= 0x30 && character <= 0x39
+
+/** Characters of numbers, true, false and null. */
+const isScalar = (character: number) =>
+  isDigit(character) || /[-+.a-zE]/.test(String.fromCharCode(character))
 
 const isSpace = (character: number) =>
   character === 0x20 || character === 0x0a || character === 0x0d || character === 0x09
@@ -236,8 +244,14 @@ function parseMetadata(value: unknown): Map<string, string> {
   return metadata
 }
 
-/** The header's JSON text, after the checks of its length and encoding, and where the data start. */
-function headerText(file: Uint8Array, size: number): { text: string; dataStart: number } {
+/**
+ * Where the header ends and the data begin.
+ *
+ * @param file the file's first 8 bytes, or more of it
+ * @param size bytes of the whole file
+ * @throws KeeplightError `format`
+ */
+export function headerEnd(file: Uint8Array, size: number): number {
   if (size < 8) {
     throw malformed(`the file has ${size} bytes, fewer than the 8 of the header length`)
   }
@@ -251,16 +265,22 @@ function headerText(file: Uint8Array, size: number): { text: string; dataStart: 
   if (8 + length > size) {
     throw malformed(`the header should end at byte ${8 + length}, the file ends at byte ${size}`)
   }
+  return 8 + length
+}
+
+/** The header's JSON text, after the checks of its length and encoding, and where the data start. */
+function headerText(file: Uint8Array, size: number): { text: string; dataStart: number } {
+  const dataStart = headerEnd(file, size)
   let text: string
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(
-      file.subarray(8, 8 + length),
+      file.subarray(8, dataStart),
     )
   } catch (cause) {
     throw malformed('the header is not UTF-8', cause)
   }
   if (text[0] !== '{') throw malformed(`the header should start with "{", found ${show(text[0])}`)
-  return { text, dataStart: 8 + length }
+  return { text, dataStart }
 }
 
 export interface Header {

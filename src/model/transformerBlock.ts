@@ -1,14 +1,22 @@
 import type { Activation } from '../kernels/activations.ts'
+import type { Device } from '../runtime/device.ts'
 import { attentionPacked } from '../runtime/ops/attention.ts'
 import { layerNorm } from '../runtime/ops/layerNorm.ts'
+import type { LinearWeight } from '../runtime/ops/linear.ts'
 import { linear } from '../runtime/ops/matmul.ts'
 import type { Shape } from '../runtime/shape.ts'
-import { scope, type Tensor } from '../runtime/tensor.ts'
-import type { BlockWeights, NormWeights } from './checkpoint.ts'
+import { keep, scope, Tensor } from '../runtime/tensor.ts'
+import type { AnyLeaves, BlockWeights, LinearWeights, NormWeights } from './checkpoint.ts'
 
-/** Weight and bias of a linear layer, [out, in] and [out], or of a layer norm, both [D]. */
+/** Weight and bias of a layer norm, both [D]. */
 export interface Affine {
   readonly weight: Tensor<'f32'>
+  readonly bias: Tensor<'f32'>
+}
+
+/** Weight and bias of a linear layer, [out, in] and [out]; a weight in f16 or int8 is frozen. */
+export interface Dense {
+  readonly weight: LinearWeight
   readonly bias: Tensor<'f32'>
 }
 
@@ -16,14 +24,14 @@ export interface Affine {
 export interface BlockTensors {
   readonly norm1: Affine
   /** [3D, D] and [3D]: query, key, value. */
-  readonly qkv: Affine
+  readonly qkv: Dense
   /** [D, D] and [D] */
-  readonly out: Affine
+  readonly out: Dense
   readonly norm2: Affine
   /** [M, D] and [M] */
-  readonly fc1: Affine
+  readonly fc1: Dense
   /** [D, M] and [D] */
-  readonly fc2: Affine
+  readonly fc2: Dense
   /** [D] each: factors of the two branches before they are added (DINOv2's LayerScale). */
   readonly layerScales?: readonly [Tensor<'f32'>, Tensor<'f32'>] | undefined
 }
@@ -38,20 +46,49 @@ export interface BlockOptions {
   readonly causal?: boolean
 }
 
-/** Puts host values on the device, as a tensor that the caller owns. */
-export type Upload = (data: Float32Array, shape: Shape) => Tensor<'f32'>
+/** What a model makes its weights with: host arrays are put on the device, tensors are taken over. */
+export interface Upload {
+  plain(values: AnyLeaves['plain'], shape: Shape): Tensor<'f32'>
+  /** @param shape [out, in] */
+  matrix(values: AnyLeaves['matrix'], shape: Shape): LinearWeight
+}
 
-export const uploadNorm = (upload: Upload, { weight, bias }: NormWeights): Affine => ({
-  weight: upload(weight, [weight.length]),
-  bias: upload(bias, [bias.length]),
+/** An {@link Upload} that notes every tensor in `owned`, for who disposes them. */
+export function uploadTo(device: Device, owned: Tensor[]): Upload {
+  const own = <T extends Tensor>(tensor: T): T => {
+    owned.push(keep(tensor))
+    return tensor
+  }
+  const plain: Upload['plain'] = (values, shape) =>
+    own(values instanceof Tensor ? values : device.constant(values, shape))
+  return {
+    plain,
+    matrix(values, shape) {
+      if (values instanceof Float32Array) return plain(values, shape)
+      if (values instanceof Tensor) return own(values)
+      return { values: own(values.values), scales: own(values.scales) }
+    },
+  }
+}
+
+export const uploadNorm = (upload: Upload, { weight, bias }: NormWeights<AnyLeaves>): Affine => ({
+  weight: upload.plain(weight, [sizeOfValues(weight)]),
+  bias: upload.plain(bias, [sizeOfValues(bias)]),
 })
 
+const sizeOfValues = (values: AnyLeaves['plain']): number =>
+  values instanceof Tensor ? values.size : values.length
+
 /** A block's weights on the device; every size follows from the biases. */
-export function uploadBlock(upload: Upload, block: BlockWeights): BlockTensors {
-  const dense = ({ weight, bias }: NormWeights): Affine => ({
-    weight: upload(weight, [bias.length, weight.length / bias.length]),
-    bias: upload(bias, [bias.length]),
-  })
+export function uploadBlock(upload: Upload, block: BlockWeights<AnyLeaves>): BlockTensors {
+  const dense = ({ weight, bias }: LinearWeights<AnyLeaves>): Dense => {
+    const out = sizeOfValues(bias)
+    // Only a host array has no shape of its own.
+    const inner = weight instanceof Float32Array ? weight.length / out : 0
+    return { weight: upload.matrix(weight, [out, inner]), bias: upload.plain(bias, [out]) }
+  }
+  const scale = (values: AnyLeaves['plain']): Tensor<'f32'> =>
+    upload.plain(values, [sizeOfValues(values)])
   return {
     norm1: uploadNorm(upload, block.norm1),
     qkv: dense(block.qkv),
@@ -59,10 +96,7 @@ export function uploadBlock(upload: Upload, block: BlockWeights): BlockTensors {
     norm2: uploadNorm(upload, block.norm2),
     fc1: dense(block.fc1),
     fc2: dense(block.fc2),
-    layerScales: block.layerScales && [
-      upload(block.layerScales[0], [block.layerScales[0].length]),
-      upload(block.layerScales[1], [block.layerScales[1].length]),
-    ],
+    layerScales: block.layerScales && [scale(block.layerScales[0]), scale(block.layerScales[1])],
   }
 }
 

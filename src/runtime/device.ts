@@ -239,12 +239,18 @@ export class Device {
    * A tensor like {@link Device.tensor} whose values are there again after a recovery: weights and
    * tables. `data` is kept for that as long as the tensor and its views live; do not change it. A
    * kernel that writes to the tensor makes it an ordinary one.
+   *
+   * @param reload gives the same values again, from a file for instance, so that `data` is not kept
    */
-  constant<A extends TensorArray>(data: A, shape: Shape): Tensor<DtypeOf<A>> {
+  constant<A extends TensorArray>(
+    data: A,
+    shape: Shape,
+    reload?: () => Promise<A>,
+  ): Tensor<DtypeOf<A>> {
     const tensor = this.tensor(data, shape) as Tensor<DtypeOf<A>>
     const { allocation } = tensor
     if (!this.recording) {
-      allocation.source = data
+      allocation.source = reload ?? data
       allocation.onRelease = () => this.#constants.delete(allocation)
       this.#constants.add(allocation)
     }
@@ -354,8 +360,10 @@ export class Device {
     if (this.#batch.length > 0) this.flush()
     this.#write(tensor.allocation, tensor.offset, data)
     const { allocation } = tensor
-    if (allocation.source) {
-      const whole = tensor.offset === 0 && data.byteLength >= allocation.source.byteLength
+    const { source } = allocation
+    if (source) {
+      const held = typeof source === 'function' ? Infinity : source.byteLength
+      const whole = tensor.offset === 0 && data.byteLength >= held
       allocation.source = whole ? data.slice() : undefined
     }
   }
@@ -366,9 +374,23 @@ export class Device {
     allocation.written(offset, Math.ceil(data.byteLength / 16) * 16)
   }
 
-  /** @internal Fills memory from its source on the host, if it has one. */
+  /** @internal Fills memory from its copy on the host, if it has one. */
   restore(allocation: Allocation): void {
-    if (allocation.source) this.#write(allocation, 0, allocation.source)
+    const { source } = allocation
+    if (source && typeof source !== 'function') this.#write(allocation, 0, source)
+  }
+
+  /** Fills memory from where its values can be had again; one after the other, as they may be large. */
+  async #reload(allocations: readonly Allocation[]): Promise<void> {
+    for (const allocation of allocations) {
+      const { source } = allocation
+      if (typeof source !== 'function') continue
+      const values = await source()
+      // Meanwhile it may have been written or freed.
+      if (allocation.source === source && this.#constants.has(allocation)) {
+        this.#write(allocation, 0, values)
+      }
+    }
   }
 
   /**
@@ -636,6 +658,7 @@ export class Device {
       buffer.replace(this.#createBuffer(size, label, 'recoverDevice', () => buffer))
     }
     this.#constants.forEach((allocation) => this.restore(allocation))
+    await this.#reload([...this.#constants])
     await this.sync()
     await this.prepare(kernels)
   }

@@ -30,7 +30,7 @@ export interface Place {
 /** Counted memory of one tensor and its views. In a plan that is being recorded it has no place yet. */
 export class Allocation {
   /** What its memory is filled with again after a recovery, from its start; must not be changed. */
-  source: TensorArray | undefined
+  source: TensorArray | (() => Promise<TensorArray>) | undefined
   /** @internal Called once nothing refers to it. */
   onRelease: (() => void) | undefined
   readonly #contents = new Contents()

@@ -1,4 +1,6 @@
 import { expect, it } from 'vitest'
+import { bufferSource } from '../../src/model/byteSource.ts'
+import { loadText } from '../../src/model/loadTowers.ts'
 import { parseSafetensors, type SafetensorsFile } from '../../src/model/safetensors.ts'
 import { readText } from '../../src/model/text/names.ts'
 import {
@@ -8,7 +10,7 @@ import {
 } from '../../src/model/text/textTransformer.ts'
 import { record } from '../../src/runtime/plan.ts'
 import type { Tensor } from '../../src/runtime/tensor.ts'
-import { hashBits } from '../support/compare.ts'
+import { cosine, hashBits } from '../support/compare.ts'
 import { useDevice } from '../support/device.ts'
 import { errorOf } from '../support/errorOf.ts'
 import { describeGolden, readGolden } from '../support/golden.ts'
@@ -68,6 +70,29 @@ describeGolden('the text tower', () => {
     expect(hashBits(await plan.outputs.read())).toBe(hashBits(await feature.read()))
     plan.dispose()
     text.dispose()
+  })
+
+  it('has close features with weights in f16 and int8, of its own half of the file', async () => {
+    const { text, inputs, expected } = await tower('model')
+    text.dispose()
+    const bytes = await readGolden('clip-tiny/model.safetensors')
+    const reference = expected.float32('text_embeds')
+    for (const [dtype, least] of [
+      ['f32', 0.999999],
+      ['f16', 0.999],
+      ['int8', 0.99],
+    ] as const) {
+      const source = bufferSource('clip-tiny', bytes)
+      const { tower: half } = await loadText(source, { device: device(), dtype })
+      const feature = await half.forward(upload(inputs)).feature.read()
+      const size = half.config.projection
+      for (let i = 0; i * size < feature.length; i++) {
+        const part = (all: Float32Array): Float32Array => all.subarray(i * size, (i + 1) * size)
+        const found = cosine(part(feature), part(reference))
+        expect(found, `${dtype}, text ${i}`).toBeGreaterThanOrEqual(least)
+      }
+      half.dispose()
+    }
   })
 
   it('gives the same bits under both naming schemes', async () => {

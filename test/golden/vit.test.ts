@@ -3,10 +3,12 @@ import { parseSafetensors, type SafetensorsFile } from '../../src/model/safetens
 import { readVit } from '../../src/model/vit/names.ts'
 import { classRowsOf, VisionTransformer } from '../../src/model/vit/vit.ts'
 import { preprocess } from '../../src/model/preprocess.ts'
+import { bufferSource } from '../../src/model/byteSource.ts'
+import { loadVit } from '../../src/model/loadTowers.ts'
 import { modelFromBytes } from '../../src/model/model.ts'
 import { record } from '../../src/runtime/plan.ts'
 import type { Tensor } from '../../src/runtime/tensor.ts'
-import { hashBits } from '../support/compare.ts'
+import { cosine, hashBits } from '../support/compare.ts'
 import { expectSameBytes } from '../support/sameBytes.ts'
 import { useDevice } from '../support/device.ts'
 import { describeGolden, describeShared, readGolden, readShared } from '../support/golden.ts'
@@ -105,6 +107,37 @@ describeGolden('vision transformers', () => {
     const all = vit.normalize(out.tokens)
     await expectWithin('last hidden', all, expected.float32(`last_hidden_${size}`))
     await expectWithin('class token', out.feature, expected.float32(`cls_${size}`))
+  })
+
+  it.each([
+    ['clip-tiny', 'image_embeds', 'pixel_values', 32],
+    ['dino-tiny', 'cls_32x32', 'pixel_values_32x32', 32],
+    ['dinov2-tiny', 'cls_56x56', 'pixel_values_56x56', 56],
+    ['dinov2-registers-tiny', 'cls_56x56', 'pixel_values_56x56', 56],
+  ])('%s with weights in f16 and int8', async (folder, name, input, side) => {
+    const expected = await load(`${folder}/expected.safetensors`)
+    const bytes = await readGolden(`${folder}/model.safetensors`)
+    for (const [dtype, least] of [
+      ['f16', 0.999],
+      ['int8', 0.99],
+    ] as const) {
+      const source = bufferSource(folder, bytes)
+      const { encoder } = await loadVit(source, { device: device(), dtype })
+      const values = expected.float32(input)
+      const batch = values.length / (3 * side * side)
+      const tokens = encoder.preparePositions(side, side).shape[0]!
+      const pixels = device().tensor(values, [batch, 3, side, side])
+      const rows = device().tensor(classRowsOf(batch, tokens), [batch])
+      const feature = await encoder.forward(pixels, rows).feature.read()
+      const reference = expected.float32(name)
+      const size = feature.length / batch
+      for (let i = 0; i < batch; i++) {
+        const part = (all: Float32Array): Float32Array => all.subarray(i * size, (i + 1) * size)
+        const found = cosine(part(feature), part(reference))
+        expect(found, `${dtype}, image ${i}`).toBeGreaterThanOrEqual(least)
+      }
+      encoder.dispose()
+    }
   })
 
   it.each([

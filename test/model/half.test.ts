@@ -3,6 +3,7 @@ import {
   bfloat16sToFloats,
   bfloat16ToFloat,
   floatToBfloat16,
+  floatsToHalves,
   floatToHalf,
   halfToFloat,
   halvesToFloats,
@@ -124,4 +125,30 @@ describe('known values', () => {
     const bits = new Uint32Array(halvesToFloats(Uint16Array.of(0x7e01, 0xfc01)).buffer)
     expect([...bits]).toEqual([0x7fc02000, 0xff802000])
   })
+})
+
+it('rounds arrays of f32 as it rounds values', () => {
+  // Each exponent with mantissas at, below and above the middle of a step, odd and even, and at random.
+  const bits: number[] = []
+  for (let exponent = 0; exponent < 256; exponent++) {
+    for (const mantissa of [
+      0, 1, 0xfff, 0x1000, 0x1001, 0x2fff, 0x3000, 0x3001, 0x7fffff, 0x7ff000,
+    ]) {
+      bits.push((exponent << 23) | mantissa, (exponent << 23) | mantissa | 0x80000000)
+    }
+    for (let i = 0; i < 200; i++) {
+      bits.push((exponent << 23) | (randomBits(11, exponent, i) & 0x807fffff))
+    }
+  }
+  const values = new Float32Array(Uint32Array.from(bits).buffer)
+  const halves = floatsToHalves(values)
+  const wrong: number[] = []
+  values.forEach((value, i) => {
+    const expected = Number.isNaN(value)
+      ? ((bits[i]! >>> 16) & 0x8000) | 0x7e00
+      : floatToHalf(value)
+    if (halves[i] !== expected) wrong.push(bits[i]!)
+  })
+  expect(wrong).toEqual([])
+  expect([...floatsToHalves(values.subarray(3, 5))]).toEqual([...halves.subarray(3, 5)])
 })

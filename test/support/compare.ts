@@ -46,3 +46,15 @@ export function hashBits(data: ArrayBufferView): string {
   for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193)
   return (hash >>> 0).toString(16).padStart(8, '0')
 }
+
+/** Cosine of the angle between two vectors; NaN where either holds one. */
+export function cosine(a: ArrayLike<number>, b: ArrayLike<number>): number {
+  if (a.length !== b.length) throw new Error(`cosine: ${a.length} values and ${b.length}`)
+  let [dot, x, y] = [0, 0, 0]
+  for (let i = 0; i < a.length; i++) {
+    dot += a[i]! * b[i]!
+    x += a[i]! * a[i]!
+    y += b[i]! * b[i]!
+  }
+  return dot / Math.sqrt(x * y)
+}

@@ -1,11 +1,16 @@
 import { KeeplightError } from '../../runtime/errors.ts'
 import {
   CheckpointReader,
+  hostWeights,
   type BlockNames,
   type BlockWeights,
   type Checkpoint,
+  type CheckpointIndex,
+  type HostLeaves,
+  type Leaves,
   type NormWeights,
   type ProjectionName,
+  type SlotLeaves,
 } from '../checkpoint.ts'
 
 /** Sizes of CLIP's text tower; all the rest is the same in every published model. */
@@ -23,29 +28,35 @@ export interface TextConfig {
   readonly projection: number
 }
 
-/** Host copies of a text tower's weights, whatever the file called them. All f32, row-major. */
-export interface TextWeights {
+/** A text tower's weights, whatever the file called them; by default host arrays, f32, row-major. */
+export interface TextWeights<L extends Leaves = HostLeaves> {
   /** [vocabulary, D] */
-  readonly tokens: Float32Array
+  readonly tokens: L['plain']
   /** [context, D] */
-  readonly positions: Float32Array
-  readonly blocks: readonly BlockWeights[]
-  readonly finalNorm: NormWeights
+  readonly positions: L['plain']
+  readonly blocks: readonly BlockWeights<L>[]
+  readonly finalNorm: NormWeights<L>
   /** [E, D] */
-  readonly projection: Float32Array
+  readonly projection: L['matrix']
+  /** [1]: natural logarithm of the factor that turns cosines into logits; a text tower alone lacks it. */
+  readonly logitScale: L['host'] | undefined
 }
 
 interface NamingScheme extends BlockNames {
   readonly label: string
+  /** How the names of its tensors begin; others in the file belong to something else. */
+  readonly own: readonly string[]
   readonly tokens: string
   readonly positions: string
   readonly finalNorm: string
-  readonly projection: ProjectionName
+  /** One of these. */
+  readonly projections: readonly ProjectionName[]
 }
 
 const schemes: readonly NamingScheme[] = [
   {
     label: 'OpenAI CLIP',
+    own: ['transformer.', 'token_embedding.', 'ln_final.'],
     tokens: 'token_embedding.weight',
     positions: 'positional_embedding',
     block: 'transformer.resblocks.N',
@@ -56,10 +67,15 @@ const schemes: readonly NamingScheme[] = [
     fc1: 'mlp.c_fc',
     fc2: 'mlp.c_proj',
     finalNorm: 'ln_final',
-    projection: { name: 'text_projection', transposed: true },
+    // OpenCLIP may make a linear layer of it, as Hugging Face does.
+    projections: [
+      { name: 'text_projection', transposed: true },
+      { name: 'text_projection.weight', transposed: false },
+    ],
   },
   {
     label: 'Hugging Face CLIP',
+    own: ['text_model.', 'text_projection.'],
     tokens: 'text_model.embeddings.token_embedding.weight',
     positions: 'text_model.embeddings.position_embedding.weight',
     block: 'text_model.encoder.layers.N',
@@ -70,18 +86,31 @@ const schemes: readonly NamingScheme[] = [
     fc1: 'mlp.fc1',
     fc2: 'mlp.fc2',
     finalNorm: 'text_model.final_layer_norm',
-    projection: { name: 'text_projection.weight', transposed: false },
+    projections: [{ name: 'text_projection.weight', transposed: false }],
   },
 ]
 
+/** In files of text towers, and no part of what they compute. */
+const IGNORED = /(position_ids|attn_mask)$/
+
+/** What wrappers put before the names; `text.` is OpenCLIP's, where it has the tower apart. */
+const PREFIX = /^(?:(?:module|model|clip|text)\.)*$/
+
+/** A text tower found in a checkpoint; its weights are slots, which say what to read. */
+export interface TextPlan {
+  readonly config: TextConfig
+  readonly weights: TextWeights<SlotLeaves>
+}
+
 /**
- * Copies CLIP's text tower out of a checkpoint, checking every shape.
+ * Finds CLIP's text tower in a checkpoint and checks every shape; nothing is read.
  *
- * @throws KeeplightError `format` when the file has none, naming what is missing or of another shape
+ * @throws KeeplightError `format` when the file has none, or naming everything that is missing, of
+ *   another shape or too much
  */
-export function readText(file: Checkpoint): { config: TextConfig; weights: TextWeights } {
-  const scheme = schemes.find(({ tokens }) => file.tensors.has(tokens))
-  if (!scheme) {
+export function planText(file: CheckpointIndex): TextPlan {
+  const found = detect(file)
+  if (!found) {
     const names = schemes.map(({ tokens, label }) => `${tokens} (${label})`).join(' or ')
     throw new KeeplightError(
       'format',
@@ -89,28 +118,47 @@ export function readText(file: Checkpoint): { config: TextConfig; weights: TextW
         'only CLIP checkpoints have one',
     )
   }
-  const reader = new CheckpointReader(file, scheme.label, '')
-  const [vocabulary = 0, hiddenSize = 0] = reader.shapeOf(scheme.tokens)
-  const context = reader.shapeOf(scheme.positions)[0] ?? 0
-  const { name, transposed } = scheme.projection
-  const projection = reader.shapeOf(name)[transposed ? 1 : 0] ?? 0
+  const { scheme, prefix } = found
+  const reader = new CheckpointReader(file, scheme.label, prefix)
+  const [vocabulary = 0, hiddenSize = 0] = reader.find(scheme.tokens) ?? []
+  const context = reader.find(scheme.positions)?.[0] ?? 0
+  const named = scheme.projections.find(({ name }) => reader.find(name)) ?? scheme.projections[0]!
+  const projection = reader.find(named.name)?.[named.transposed ? 1 : 0] ?? 0
+  // The scalar belongs to the whole model, so it has the prefix of the file but not of the tower.
+  const whole = new CheckpointReader(file, scheme.label, prefix.replace(/text\.$/, ''))
   const { blocks, heads, mlpSize } = reader.blocks(scheme, hiddenSize)
-  return {
-    config: {
-      vocabulary,
-      context,
-      hiddenSize,
-      layers: blocks.length,
-      heads,
-      mlpSize,
-      projection,
-    },
-    weights: {
-      tokens: reader.take(scheme.tokens, [vocabulary, hiddenSize]),
-      positions: reader.take(scheme.positions, [context, hiddenSize]),
-      blocks,
-      finalNorm: reader.norm(scheme.finalNorm, hiddenSize),
-      projection: reader.projection(scheme.projection, projection, hiddenSize),
-    },
+  const weights: TextWeights<SlotLeaves> = {
+    tokens: reader.take('plain', scheme.tokens, [vocabulary, hiddenSize]),
+    positions: reader.take('plain', scheme.positions, [context, hiddenSize]),
+    blocks,
+    finalNorm: reader.norm(scheme.finalNorm, hiddenSize),
+    projection: reader.projection(named, projection, hiddenSize),
+    logitScale: whole.find('logit_scale') && whole.take('host', 'logit_scale', [1], []),
   }
+  whole.finish([], IGNORED)
+  reader.finish(scheme.own, IGNORED)
+  const layers = blocks.length
+  const config = { vocabulary, context, hiddenSize, layers, heads, mlpSize, projection }
+  return { config, weights }
+}
+
+function detect(file: CheckpointIndex): { scheme: NamingScheme; prefix: string } | undefined {
+  for (const scheme of schemes) {
+    for (const name of file.tensors.keys()) {
+      if (!name.endsWith(scheme.tokens)) continue
+      const prefix = name.slice(0, -scheme.tokens.length)
+      if (PREFIX.test(prefix)) return { scheme, prefix }
+    }
+  }
+  return undefined
+}
+
+/**
+ * CLIP's text tower of a checkpoint in memory, as host arrays.
+ *
+ * @throws KeeplightError `format` as {@link planText}
+ */
+export function readText(file: Checkpoint): { config: TextConfig; weights: TextWeights } {
+  const { config, weights } = planText(file)
+  return { config, weights: hostWeights(file, weights) }
 }

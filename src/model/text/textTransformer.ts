@@ -3,16 +3,18 @@ import { KeeplightError } from '../../runtime/errors.ts'
 import { add } from '../../runtime/ops/elementwise.ts'
 import { gatherRows } from '../../runtime/ops/gatherRows.ts'
 import { layerNorm } from '../../runtime/ops/layerNorm.ts'
+import type { LinearWeight } from '../../runtime/ops/linear.ts'
 import { linear } from '../../runtime/ops/matmul.ts'
 import { expect } from '../../runtime/shape.ts'
-import { keep, scope, type Tensor } from '../../runtime/tensor.ts'
+import { scope, type Tensor } from '../../runtime/tensor.ts'
+import type { AnyLeaves } from '../checkpoint.ts'
 import {
   transformerBlock,
   uploadBlock,
   uploadNorm,
+  uploadTo,
   type Affine,
   type BlockTensors,
-  type Upload,
 } from '../transformerBlock.ts'
 import type { TextConfig, TextWeights } from './names.ts'
 
@@ -46,22 +48,19 @@ export class TextTransformer {
   readonly #positions: Tensor<'f32'>
   readonly #blocks: readonly BlockTensors[]
   readonly #finalNorm: Affine
-  readonly #projection: Tensor<'f32'>
+  readonly #projection: LinearWeight
   readonly #owned: Tensor[] = []
 
-  constructor(device: Device, config: TextConfig, weights: TextWeights) {
+  /** @param weights host arrays, which are uploaded, or tensors, which are taken over */
+  constructor(device: Device, config: TextConfig, weights: TextWeights<AnyLeaves>) {
     this.config = config
     const { vocabulary, context, hiddenSize, projection } = config
-    const upload: Upload = (data, shape) => {
-      const tensor = keep(device.constant(data, shape))
-      this.#owned.push(tensor)
-      return tensor
-    }
-    this.#tokens = upload(weights.tokens, [vocabulary, hiddenSize])
-    this.#positions = upload(weights.positions, [context, hiddenSize])
+    const upload = uploadTo(device, this.#owned)
+    this.#tokens = upload.plain(weights.tokens, [vocabulary, hiddenSize])
+    this.#positions = upload.plain(weights.positions, [context, hiddenSize])
     this.#blocks = weights.blocks.map((block) => uploadBlock(upload, block))
     this.#finalNorm = uploadNorm(upload, weights.finalNorm)
-    this.#projection = upload(weights.projection, [projection, hiddenSize])
+    this.#projection = upload.matrix(weights.projection, [projection, hiddenSize])
   }
 
   /** @param inputs what {@link textInputs} made, on the device */
@@ -106,12 +105,14 @@ export class TextTransformer {
  *
  * @param ids [B, T], see `Tokenizer.tokenize`
  * @param context T
+ * @param lengthFor how many columns to keep, of those that are needed at least; default: these alone
  * @throws KeeplightError `input` when a text has no end token, or an id lies outside the vocabulary
  */
 export function textInputs(
   ids: Uint32Array,
   context: number,
   { vocabulary }: Pick<TextConfig, 'vocabulary'>,
+  lengthFor: (needed: number) => number = (needed) => needed,
 ): TextInputs {
   const batch = ids.length / context
   const ends = Array.from({ length: batch }, (_, row) => {
@@ -133,7 +134,7 @@ export function textInputs(
     }
     return end
   })
-  const length = Math.max(...ends) + 1
+  const length = lengthFor(Math.max(...ends) + 1)
   return {
     tokens: Uint32Array.from({ length: batch * length }, (_, i) => {
       return ids[Math.floor(i / length) * context + (i % length)]!

@@ -2,30 +2,38 @@ import { KeeplightError } from '../../runtime/errors.ts'
 import { formatShape } from '../../runtime/shape.ts'
 import {
   CheckpointReader,
+  Slot,
+  hostWeights,
   type BlockNames,
   type BlockWeights,
   type Checkpoint,
+  type CheckpointIndex,
+  type HostLeaves,
+  type Leaves,
   type NormWeights,
   type ProjectionName,
+  type SlotLeaves,
 } from '../checkpoint.ts'
 import { familyDefaults, type Family, type VitConfig } from './config.ts'
 
-/** Host copies of a ViT's weights in one layout, whatever the file called them. All f32, row-major. */
-export interface VitWeights {
+/** A ViT's weights in one layout, whatever the file called them; by default host arrays, f32, row-major. */
+export interface VitWeights<L extends Leaves = HostLeaves> {
   /** [D, 3, P, P] */
-  readonly patchWeight: Float32Array
-  readonly patchBias: Float32Array | undefined
+  readonly patchWeight: L['plain']
+  readonly patchBias: L['plain'] | undefined
   /** [D] */
-  readonly classToken: Float32Array
+  readonly classToken: L['host']
   /** [R, D] */
-  readonly registers: Float32Array | undefined
+  readonly registers: L['host'] | undefined
   /** [n + 1, D] */
-  readonly positions: Float32Array
-  readonly preNorm: NormWeights | undefined
-  readonly blocks: readonly BlockWeights[]
-  readonly finalNorm: NormWeights
+  readonly positions: L['host']
+  readonly preNorm: NormWeights<L> | undefined
+  readonly blocks: readonly BlockWeights<L>[]
+  readonly finalNorm: NormWeights<L>
   /** [E, D] */
-  readonly projection: Float32Array | undefined
+  readonly projection: L['matrix'] | undefined
+  /** [E]: zeros, where a file has a bias of the projection at all. */
+  readonly projectionBias?: L['host'] | undefined
 }
 
 /** How one lineage of files names the parts of a ViT; `N` stands for the block's number. */
@@ -34,16 +42,29 @@ interface NamingScheme extends BlockNames {
   readonly family: Family
   /** A tensor that only this scheme has. */
   readonly marker: string
+  /** How the names of its tensors begin; others in the file belong to something else. */
+  readonly own: readonly string[]
   readonly patch: string
   readonly patchBias: boolean
   readonly classToken: string
-  /** Only some files of the lineage have it. */
-  readonly registers?: string
+  /** Only some files of the lineage have them, by one of these names. */
+  readonly registers?: readonly string[]
   readonly positions: string
   readonly preNorm?: string
   readonly finalNorm: string
   readonly projection?: ProjectionName
+  /** A bias that files may carry, and that is zero where they are no classifiers. */
+  readonly projectionBias?: string
 }
+
+/** timm adds the class token's position to the token, so its position tables have none for it. */
+const TIMM_REGISTERS = 'reg_token'
+
+const HF_VIT = ['embeddings.', 'encoder.', 'layernorm.']
+const TIMM = ['cls_token', 'pos_embed', 'patch_embed.', 'blocks.', 'norm.']
+const ORIGINAL = [...TIMM, 'register_tokens', TIMM_REGISTERS]
+/** In files of encoders, and no part of what they compute. */
+const IGNORED = /(position_ids|mask_token)$/
 
 /** In the order they are tried; see facts on checkpoints in docs/models.md. */
 const schemes: readonly NamingScheme[] = [
@@ -51,6 +72,7 @@ const schemes: readonly NamingScheme[] = [
     label: 'OpenAI CLIP',
     family: 'clip',
     marker: 'visual.conv1.weight',
+    own: ['visual.'],
     patch: 'visual.conv1.weight',
     patchBias: false,
     classToken: 'visual.class_embedding',
@@ -71,6 +93,7 @@ const schemes: readonly NamingScheme[] = [
     family: 'clip',
     // The misspelling is the files' own.
     marker: 'vision_model.pre_layrnorm.weight',
+    own: ['vision_model.', 'visual_projection.'],
     patch: 'vision_model.embeddings.patch_embedding.weight',
     patchBias: false,
     classToken: 'vision_model.embeddings.class_embedding',
@@ -90,10 +113,11 @@ const schemes: readonly NamingScheme[] = [
     label: 'Hugging Face DINOv2',
     family: 'dinov2',
     marker: 'encoder.layer.0.layer_scale1.lambda1',
+    own: HF_VIT,
     patch: 'embeddings.patch_embeddings.projection.weight',
     patchBias: true,
     classToken: 'embeddings.cls_token',
-    registers: 'embeddings.register_tokens',
+    registers: ['embeddings.register_tokens'],
     positions: 'embeddings.position_embeddings',
     block: 'encoder.layer.N',
     norm1: 'norm1',
@@ -111,6 +135,7 @@ const schemes: readonly NamingScheme[] = [
     label: 'Hugging Face ViT (DINO)',
     family: 'dino',
     marker: 'encoder.layer.0.layernorm_before.weight',
+    own: HF_VIT,
     patch: 'embeddings.patch_embeddings.projection.weight',
     patchBias: true,
     classToken: 'embeddings.cls_token',
@@ -127,13 +152,36 @@ const schemes: readonly NamingScheme[] = [
     finalNorm: 'layernorm',
   },
   {
+    label: 'timm CLIP',
+    family: 'clip',
+    // Its other names are DINO's.
+    marker: 'norm_pre.weight',
+    own: [...TIMM, 'norm_pre.', 'head.'],
+    patch: 'patch_embed.proj.weight',
+    patchBias: false,
+    classToken: 'cls_token',
+    positions: 'pos_embed',
+    preNorm: 'norm_pre',
+    block: 'blocks.N',
+    norm1: 'norm1',
+    norm2: 'norm2',
+    qkv: { fused: 'attn.qkv.' },
+    out: 'attn.proj',
+    fc1: 'mlp.fc1',
+    fc2: 'mlp.fc2',
+    finalNorm: 'norm',
+    projection: { name: 'head.weight', transposed: false },
+    projectionBias: 'head.bias',
+  },
+  {
     label: 'DINOv2',
     family: 'dinov2',
     marker: 'blocks.0.ls1.gamma',
+    own: ORIGINAL,
     patch: 'patch_embed.proj.weight',
     patchBias: true,
     classToken: 'cls_token',
-    registers: 'register_tokens',
+    registers: ['register_tokens', TIMM_REGISTERS],
     positions: 'pos_embed',
     block: 'blocks.N',
     norm1: 'norm1',
@@ -149,6 +197,7 @@ const schemes: readonly NamingScheme[] = [
     label: 'DINO',
     family: 'dino',
     marker: 'blocks.0.attn.qkv.weight',
+    own: ORIGINAL,
     patch: 'patch_embed.proj.weight',
     patchBias: true,
     classToken: 'cls_token',
@@ -164,42 +213,78 @@ const schemes: readonly NamingScheme[] = [
   },
 ]
 
-/** Prefixes of files that hold more than the encoder. */
-const PREFIXES = ['module.', 'backbone.', 'vit.', 'dinov2.', 'dinov2_with_registers.']
+/** What wrappers put before the names: training checkpoints, models with heads, whole pipelines. */
+const PREFIX =
+  /^(?:(?:module|model|backbone|encoder|teacher|student|vit|clip|dinov2|dinov2_with_registers)\.)*$/
+
+/** An encoder found in a checkpoint; its weights are slots, which say what to read. */
+export interface VitPlan {
+  readonly config: VitConfig
+  readonly weights: VitWeights<SlotLeaves>
+  /** Naming scheme of the file, e.g. `Hugging Face CLIP`. */
+  readonly scheme: string
+}
 
 /**
- * Recognises a checkpoint by its tensors' names, checks every shape, and copies the encoder out.
+ * Recognises a checkpoint by its tensors' names and checks every shape; nothing is read.
  *
- * @throws KeeplightError `format` naming what is missing or of another shape
+ * @throws KeeplightError `format` naming everything that is missing, of another shape or too much
  */
-export function readVit(file: Checkpoint): {
-  config: VitConfig
-  weights: VitWeights
-  scheme: string
-} {
+export function planVit(file: CheckpointIndex): VitPlan {
   const { scheme, prefix } = detect(file)
   const reader = new CheckpointReader(file, scheme.label, prefix)
-  const patchShape = reader.shapeOf(scheme.patch)
-  const [hiddenSize = 0, channels = 0, patchSize = 0] = patchShape
-  if (patchShape.length !== 4 || channels !== 3 || patchSize !== patchShape[3]) {
-    const shape = formatShape(patchShape)
-    throw reader.unfit(`${scheme.patch} has shape ${shape}, expected [D, 3, P, P]`)
+  const patch = reader.find(scheme.patch) ?? []
+  const hiddenSize =
+    patch[0] ??
+    reader.find(scheme.classToken)?.at(-1) ??
+    reader.find(`${scheme.finalNorm}.weight`)?.[0] ??
+    0
+  const patchSize = patch[2] ?? 0
+  if (patch.length > 0 && (patch.length !== 4 || patch[1] !== 3 || patchSize !== patch[3])) {
+    reader.problem(`${scheme.patch} has shape ${formatShape(patch)}, expected [D, 3, P, P]`)
   }
-  const rows = reader.shapeOf(scheme.positions).at(-2) ?? 0
-  const grid = Math.round(Math.sqrt(rows - 1))
-  if (grid < 1 || grid * grid + 1 !== rows) {
-    throw reader.unfit(
-      `${scheme.positions} has ${rows} rows, expected 1 + a square grid of patches`,
+  const registerName = scheme.registers?.find((name) => reader.find(name))
+  const registers = registerName === undefined ? 0 : (reader.find(registerName)!.at(-2) ?? 0)
+  const withoutClass = registerName === TIMM_REGISTERS
+  const rows = reader.find(scheme.positions)?.at(-2) ?? 0
+  const patches = withoutClass ? rows : rows - 1
+  const grid = Math.round(Math.sqrt(Math.max(patches, 0)))
+  if (reader.find(scheme.positions) && (grid < 1 || grid * grid !== patches)) {
+    reader.problem(
+      `${scheme.positions} has ${rows} rows, expected ${withoutClass ? '' : '1 + '}a square grid of patches`,
     )
   }
   const { blocks, heads, mlpSize } = reader.blocks(scheme, hiddenSize)
-
-  const projected = scheme.projection && reader.shapeOf(scheme.projection.name)
-  const projection = projected?.[scheme.projection?.transposed ? 1 : 0]
-  const registers =
-    scheme.registers !== undefined && reader.has(scheme.registers)
-      ? { name: scheme.registers, count: reader.shapeOf(scheme.registers).at(-2) ?? 0 }
-      : undefined
+  const projected = scheme.projection && reader.find(scheme.projection.name)
+  const projection = scheme.projection && (projected?.[scheme.projection.transposed ? 1 : 0] ?? 0)
+  const positions = reader.piece(scheme.positions, [
+    [rows, hiddenSize],
+    [1, rows, hiddenSize],
+  ])
+  const weights: VitWeights<SlotLeaves> = {
+    patchWeight: reader.take('plain', scheme.patch, [hiddenSize, 3, patchSize, patchSize]),
+    patchBias: scheme.patchBias
+      ? reader.take('plain', scheme.patch.replace(/weight$/, 'bias'), [hiddenSize])
+      : undefined,
+    classToken: reader.take('host', scheme.classToken, [hiddenSize], [1, 1, hiddenSize]),
+    registers: registerName
+      ? reader.take('host', registerName, [1, registers, hiddenSize])
+      : undefined,
+    positions: withoutClass
+      ? new Slot('host', [rows + 1, hiddenSize], [positions], { zeros: hiddenSize })
+      : new Slot('host', [rows, hiddenSize], [positions]),
+    preNorm: scheme.preNorm ? reader.norm(scheme.preNorm, hiddenSize) : undefined,
+    blocks,
+    finalNorm: reader.norm(scheme.finalNorm, hiddenSize),
+    projection: scheme.projection && reader.projection(scheme.projection, projection!, hiddenSize),
+    projectionBias:
+      scheme.projectionBias && reader.find(scheme.projectionBias)
+        ? new Slot('host', [projection!], [reader.piece(scheme.projectionBias, [[projection!]])], {
+            vanishing: true,
+          })
+        : undefined,
+  }
+  reader.finish(scheme.own, IGNORED)
   const config: VitConfig = {
     family: scheme.family,
     imageSize: grid * patchSize,
@@ -209,37 +294,44 @@ export function readVit(file: Checkpoint): {
     heads,
     mlpSize,
     ...familyDefaults[scheme.family],
-    registers: registers?.count ?? 0,
+    registers,
     projection,
-  }
-  const weights: VitWeights = {
-    patchWeight: reader.take(scheme.patch, [hiddenSize, 3, patchSize, patchSize]),
-    patchBias: scheme.patchBias
-      ? reader.take(scheme.patch.replace(/weight$/, 'bias'), [hiddenSize])
-      : undefined,
-    classToken: reader.take(scheme.classToken, [hiddenSize], [1, 1, hiddenSize]),
-    registers: registers && reader.take(registers.name, [1, registers.count, hiddenSize]),
-    positions: reader.take(scheme.positions, [rows, hiddenSize], [1, rows, hiddenSize]),
-    preNorm: scheme.preNorm ? reader.norm(scheme.preNorm, hiddenSize) : undefined,
-    blocks,
-    finalNorm: reader.norm(scheme.finalNorm, hiddenSize),
-    projection: scheme.projection && reader.projection(scheme.projection, projection!, hiddenSize),
   }
   return { config, weights, scheme: scheme.label }
 }
 
-function detect(file: Checkpoint): { scheme: NamingScheme; prefix: string } {
-  const prefixes = ['', ...PREFIXES, 'module.backbone.']
+/**
+ * The encoder of a checkpoint in memory, as host arrays.
+ *
+ * @throws KeeplightError `format` as {@link planVit}
+ */
+export function readVit(file: Checkpoint): {
+  config: VitConfig
+  weights: VitWeights
+  scheme: string
+} {
+  const { config, weights, scheme } = planVit(file)
+  return { config, weights: hostWeights(file, weights), scheme }
+}
+
+/** The first scheme whose marker is there; of several copies the teacher's, then the least wrapped. */
+function detect(file: CheckpointIndex): { scheme: NamingScheme; prefix: string } {
+  const names = [...file.tensors.keys()]
   for (const scheme of schemes) {
-    for (const prefix of prefixes) {
-      if (file.tensors.has(prefix + scheme.marker)) return { scheme, prefix }
-    }
+    const prefixes = names
+      .filter((name) => name.endsWith(scheme.marker))
+      .map((name) => name.slice(0, -scheme.marker.length))
+      .filter((prefix) => PREFIX.test(prefix))
+    const rank = (prefix: string): number =>
+      prefix.includes('teacher.') ? 0 : prefix.includes('student.') ? 2 : 1
+    const [prefix] = prefixes.sort((a, b) => rank(a) - rank(b) || a.length - b.length)
+    if (prefix !== undefined) return { scheme, prefix }
   }
-  const some = [...file.tensors.keys()].slice(0, 3).join(', ') || 'none'
+  const some = names.slice(0, 3).join(', ') || 'none'
   const known = schemes.map(({ label }) => label).join(', ')
   throw new KeeplightError(
     'format',
     `no vision transformer that Keeplight knows: none of the names of ${known} is among the file's ` +
-      `${file.tensors.size} tensors (${some}, …)`,
+      `${names.length} tensors (${some}, …)`,
   )
 }

@@ -2,14 +2,18 @@ import type { Device } from '../../runtime/device.ts'
 import { embedTokens } from '../../runtime/ops/embedTokens.ts'
 import { gatherRows } from '../../runtime/ops/gatherRows.ts'
 import { layerNorm } from '../../runtime/ops/layerNorm.ts'
+import type { LinearWeight } from '../../runtime/ops/linear.ts'
 import { linear } from '../../runtime/ops/matmul.ts'
 import { patchEmbed } from '../../runtime/ops/patchEmbed.ts'
-import { expect, sizeOf, type Shape } from '../../runtime/shape.ts'
+import { expect, sizeOf } from '../../runtime/shape.ts'
 import { keep, scope, type Tensor } from '../../runtime/tensor.ts'
+import { attentionMap } from '../attentionMap.ts'
+import type { AnyLeaves } from '../checkpoint.ts'
 import {
   transformerBlock,
   uploadBlock,
   uploadNorm,
+  uploadTo,
   type Affine,
   type BlockTensors,
 } from '../transformerBlock.ts'
@@ -41,31 +45,28 @@ export class VisionTransformer {
   readonly #preNorm: Affine | undefined
   readonly #blocks: readonly BlockTensors[]
   readonly #finalNorm: Affine
-  readonly #projection: Tensor<'f32'> | undefined
+  readonly #projection: LinearWeight | undefined
   readonly #owned: Tensor[] = []
 
-  constructor(device: Device, config: VitConfig, weights: VitWeights) {
+  /** @param weights host arrays, which are uploaded, or tensors, which are taken over */
+  constructor(device: Device, config: VitConfig, weights: VitWeights<AnyLeaves>) {
     this.config = config
     this.#device = device
     const { hiddenSize: d, patchSize, projection } = config
-    const upload = (data: Float32Array, shape: Shape): Tensor<'f32'> => {
-      const tensor = keep(device.constant(data, shape))
-      this.#owned.push(tensor)
-      return tensor
-    }
+    const upload = uploadTo(device, this.#owned)
     this.#patch = {
-      weight: upload(weights.patchWeight, [d, 3, patchSize, patchSize]),
-      bias: weights.patchBias && upload(weights.patchBias, [d]),
+      weight: upload.plain(weights.patchWeight, [d, 3, patchSize, patchSize]),
+      bias: weights.patchBias && upload.plain(weights.patchBias, [d]),
     }
     const prefix = new Float32Array((1 + config.registers) * d)
     prefix.set(weights.classToken)
     if (weights.registers) prefix.set(weights.registers, d)
-    this.#prefix = upload(prefix, [1 + config.registers, d])
+    this.#prefix = upload.plain(prefix, [1 + config.registers, d])
     this.#positionTable = weights.positions
     this.#preNorm = weights.preNorm && uploadNorm(upload, weights.preNorm)
     this.#blocks = weights.blocks.map((block) => uploadBlock(upload, block))
     this.#finalNorm = uploadNorm(upload, weights.finalNorm)
-    this.#projection = weights.projection && upload(weights.projection, [projection!, d])
+    this.#projection = weights.projection && upload.matrix(weights.projection, [projection!, d])
   }
 
   /** Uploads the position table for an input size; call it before recording a plan of that size. */
@@ -136,6 +137,17 @@ export class VisionTransformer {
       return this.#projection ? linear(normed, this.#projection) : normed
     })
     return { feature, tokens, hiddenStates: states }
+  }
+
+  /**
+   * The attention weights of one block; see {@link attentionMap}.
+   *
+   * @param x [B, T, D], the block's input: hidden state `block`
+   * @returns [B, H, queries, T]
+   */
+  attentionMap(x: Tensor<'f32'>, block: number, queries: number): Tensor<'f32'> {
+    const { heads, layerNormEps: eps } = this.config
+    return attentionMap(x, this.#blocks[block]!, { heads, eps }, queries)
   }
 
   /** The final layerNorm, of any rows of tokens. */

@@ -1,0 +1,54 @@
+import { loadModel, type Device, type VisionModel } from '../index.node.ts'
+import type { Context } from './context.ts'
+import type { ModelSettings } from './settings.ts'
+import type { Progress, Terminal } from './terminal.ts'
+
+/** Loads a model by its name or path, showing the download of one that is not there yet. */
+export async function openModel(
+  { model, dtype }: ModelSettings,
+  device: Device,
+  { terminal, signal }: Context,
+): Promise<VisionModel> {
+  const download = progressBar('download', terminal)
+  const read = progressBar('loading', terminal)
+  try {
+    return await loadModel(model, {
+      device,
+      dtype,
+      signal,
+      onProgress: ({ phase, bytes, total }) => {
+        if (phase === 'download') download.update({ bytes, total })
+        else if (total >= SLOW_BYTES) read.update({ bytes, total })
+        if (phase === 'read') download.stop()
+      },
+    })
+  } finally {
+    download.stop()
+    read.stop()
+  }
+}
+
+/** Weights that take seconds to read; less is there at once. */
+const SLOW_BYTES = 200e6
+
+/** A bar that appears with the first bytes, since most models are there already. */
+export function progressBar(
+  label: string,
+  terminal: Terminal,
+): {
+  update(progress: { bytes: number; total: number }): void
+  stop(): void
+} {
+  let bar: Progress | undefined
+  const mega = (bytes: number): number => Math.round(bytes / 1e6)
+  return {
+    update({ bytes, total }) {
+      bar ??= terminal.progress(label, mega(total), 'MB', mega(bytes))
+      bar.update(mega(bytes))
+    },
+    stop() {
+      bar?.stop()
+      bar = undefined
+    },
+  }
+}

@@ -1,4 +1,14 @@
 import {
+  bindings,
+  label,
+  splits,
+  termsOf,
+  type AttentionBackwardOptions,
+  type BackwardBinding,
+  type Matrix,
+} from './attentionBackwardParts.ts'
+import { softwareBackwardKernel } from './attentionBackwardSoftware.ts'
+import {
   attentionCost,
   layoutParams,
   perBatch,
@@ -14,31 +24,11 @@ import {
   linearWorkgroups,
   read,
   readWrite,
-  type Binding,
   type Kernel,
 } from './kernel.ts'
 import { lines, pick, range } from './template.ts'
 
-/**
- * The gradient of attention, without atomics: one kernel owns queries and makes dQ, another owns
- * keys and makes dK and dV. Both make the probabilities again from `lse`, the log Σ exp(score) of
- * every query that the forward pass saved (Dao et al., "FlashAttention", 2022, appendix B):
- *
- *     P = exp(scale · Q·Kᵀ − lse)    dS = P ∘ (dOut·Vᵀ − delta) · scale    delta = rowsum(dOut ∘ out)
- *     dQ = dS·K    dK = dSᵀ·Q    dV = Pᵀ·dOut
- */
-export interface AttentionBackwardOptions {
-  /** Size of a head: a multiple of 4, at most 128. */
-  readonly headSize: number
-  readonly causal: boolean
-  /** Which rows a workgroup owns: `query` writes dQ; `key` writes dK and dV. */
-  readonly owner: 'query' | 'key'
-  /**
-   * The gradients have one buffer, `dX`, as q, k and v do; else `dX` is dQ or dK, and `dV` is bound
-   * by the owner `key`.
-   */
-  readonly packed: boolean
-}
+export type { AttentionBackwardOptions } from './attentionBackwardParts.ts'
 
 /** delta[b, h, t] = Σ dOut ∘ out over a head of a token, a thread each. */
 export const attentionDeltaKernel = defineKernel<
@@ -65,7 +55,19 @@ export const attentionDeltaKernel = defineKernel<
 `,
 })
 
-type BackwardBinding = 'q' | 'k' | 'v' | 'dOut' | 'lse' | 'delta' | 'dX' | 'dV'
+/**
+ * The gradient of attention, without atomics: one kernel owns queries and makes dQ, another owns
+ * keys and makes dK and dV. Both make the probabilities again from `lse`, the log Σ exp(score) of
+ * every query that the forward pass saved (Dao et al., "FlashAttention", 2022, appendix B):
+ *
+ *     P = exp(scale · Q·Kᵀ − lse)    dS = P ∘ (dOut·Vᵀ − delta) · scale    delta = rowsum(dOut ∘ out)
+ *     dQ = dS·K    dK = dSᵀ·Q    dV = Pᵀ·dOut
+ */
+export const attentionBackwardKernel = kernelFamily((options: AttentionBackwardOptions) => {
+  const { owner, causal, variant } = options
+  const kernel = variant === 'tile' ? tileKernel(options) : softwareBackwardKernel(options)
+  return { ...kernel, cost: attentionCost(owner === 'query' ? 3 : 4, causal) }
+})
 
 /** Rows that a workgroup owns, and rows that they meet at a time. */
 const TILE = 32
@@ -73,119 +75,49 @@ const TILE = 32
 const STRIDE = 5
 const TILE_QUADS = 2 * TILE * STRIDE
 
-/** A matrix [tokens, headSize] of the slice: its binding, where it starts, from token to token. */
-interface Matrix {
-  readonly name: string
-  readonly base: string
-  readonly token: string
-}
-
-const matrices = {
-  q: { name: 'q', base: 'qBase', token: 'inToken' },
-  k: { name: 'k', base: 'kBase', token: 'inToken' },
-  v: { name: 'v', base: 'vBase', token: 'inToken' },
-  dOut: { name: 'dOut', base: 'outBase', token: 'outToken' },
-} satisfies Record<string, Matrix>
-
-/** A gradient [tokens, headSize]: Σ over the others of `weight` times their row of `from`. */
-interface Gradient {
-  readonly weight: 'dS' | 'p'
-  readonly from: Matrix
-  readonly into: Matrix
-}
-
 /**
  * 8×8 threads own 32 rows. For 32 other rows at a time, thread (y, x) makes the scores of owned rows
  * 4y…4y+3 with others x, x+8, …, then adds to gradients of the same owned rows.
  */
-export const attentionBackwardKernel = kernelFamily(
-  (options: AttentionBackwardOptions): Kernel<BackwardBinding, AttentionParam> => {
-    const { headSize, causal, owner, packed } = options
-    const ownsQueries = owner === 'query'
-    const { q, k, v, dOut } = matrices
-    const into = (name: 'dX' | 'dV', base: string): Matrix => ({ name, base, token: 'inToken' })
-    const gradients: Gradient[] = ownsQueries
-      ? [{ weight: 'dS', from: k, into: into('dX', 'qBase') }]
-      : [
-          { weight: 'dS', from: q, into: into('dX', 'kBase') },
-          { weight: 'p', from: dOut, into: into(packed ? 'dX' : 'dV', 'vBase') },
-        ]
-    // s = owned·otherᵀ of the scores, g that of their gradients.
-    const products = ownsQueries
-      ? ([
-          { own: q, other: k },
-          { own: dOut, other: v },
-        ] as const)
-      : ([
-          { own: k, other: q },
-          { own: v, other: dOut },
-        ] as const)
-
-    const quads = headSize / 4
-    const rows = range(4)
-    const chunks = range(Math.ceil(quads / 8))
-    const tileRows = Math.min(TILE, Math.floor(TILE_QUADS / quads))
-    const perRow = (text: (r: number) => string): string => rows.map(text).join(', ')
-    const sums = (g: number, text: (sum: string, r: number, c: number) => string): string =>
-      lines(rows.map((r) => chunks.map((c) => text(`sum${g}_${r}_${c}`, r, c)).join(' ')))
-    const load = ({ name, base, token }: Matrix, row: string): string =>
-      `${name}[${base} + ${row} * ${token} + c]`
-    const loadEither = (role: 'own' | 'other', row: string): string => {
-      const [scores, gradients] = products
-      return `if (turn == 0u) { value = ${load(scores[role], row)}; } else { value = ${load(gradients[role], row)}; }`
-    }
-    // Of four others (vec4) and owned row r.
-    const statistic = (name: string, r: number): string => (ownsQueries ? `${name}[${r}]` : name)
-    const seen = (r: number): string => {
-      if (!causal) return 'other < vec4u(params.tokens)'
-      return ownsQueries
-        ? `other < vec4u(min(row + ${r + 1}u, params.tokens))`
-        : `(other < vec4u(params.tokens)) & (other >= vec4u(row + ${r}u))`
-    }
-    const loadStatistics = (at: (i: number) => string): string => `
+function tileKernel(options: AttentionBackwardOptions): Kernel<BackwardBinding, AttentionParam> {
+  const { headSize, causal, owner } = options
+  const ownsQueries = owner === 'query'
+  const { products, gradients } = termsOf(options)
+  const quads = headSize / 4
+  const rows = range(4)
+  const chunks = range(Math.ceil(quads / 8))
+  const tileRows = Math.min(TILE, Math.floor(TILE_QUADS / quads))
+  const perRow = (text: (r: number) => string): string => rows.map(text).join(', ')
+  const sums = (g: number, text: (sum: string, r: number, c: number) => string): string =>
+    lines(rows.map((r) => chunks.map((c) => text(`sum${g}_${r}_${c}`, r, c)).join(' ')))
+  const load = ({ name, base, token }: Matrix, row: string): string =>
+    `${name}[${base} + ${row} * ${token} + c]`
+  const loadEither = (role: 'own' | 'other', row: string): string => {
+    const [scores, gradients] = products
+    return `if (turn == 0u) { value = ${load(scores[role], row)}; } else { value = ${load(gradients[role], row)}; }`
+  }
+  // Of four others (vec4) and owned row r.
+  const statistic = (name: string, r: number): string => (ownsQueries ? `${name}[${r}]` : name)
+  const seen = (r: number): string => {
+    if (!causal) return 'other < vec4u(params.tokens)'
+    return ownsQueries
+      ? `other < vec4u(min(row + ${r + 1}u, params.tokens))`
+      : `(other < vec4u(params.tokens)) & (other >= vec4u(row + ${r}u))`
+  }
+  const loadStatistics = (at: (i: number) => string): string => `
     let rowLse = vec4f(${perRow((i) => `lse[slice * params.tokens + min(${at(i)}, last)]`)});
     let rowDelta = vec4f(${perRow((i) => `delta[slice * params.tokens + min(${at(i)}, last)]`)});`
-    const weights = [...new Set(gradients.map(({ weight }) => weight))]
-    const starts = causal && !ownsQueries ? 'first' : '0u'
-    const ends = causal && ownsQueries ? `min(first + ${TILE}u, params.tokens)` : 'params.tokens'
+  const weights = [...new Set(gradients.map(({ weight }) => weight))]
+  const starts = causal && !ownsQueries ? 'first' : '0u'
+  const ends = causal && ownsQueries ? `min(first + ${TILE}u, params.tokens)` : 'params.tokens'
 
-    return defineKernel({
-      label: [
-        'attentionBackward',
-        owner,
-        `d${headSize}`,
-        ...(causal ? ['causal'] : []),
-        ...(packed ? ['packed'] : []),
-      ].join('.'),
-      bindings: {
-        q: read('vec4<f32>'),
-        k: read('vec4<f32>'),
-        v: read('vec4<f32>'),
-        dOut: read('vec4<f32>'),
-        lse: read('f32'),
-        delta: read('f32'),
-        dX: readWrite('vec4<f32>'),
-        ...(ownsQueries || packed ? {} : { dV: readWrite('vec4<f32>') }),
-      } as Record<BackwardBinding, Binding>,
-      params: layoutParams,
-      splits: [
-        {
-          along: 'batches',
-          per: {
-            q: perBatch.in,
-            k: perBatch.in,
-            v: perBatch.in,
-            dOut: perBatch.out,
-            lse: perBatch.query,
-            delta: perBatch.query,
-            dX: perBatch.in,
-            dV: perBatch.in,
-          },
-        },
-      ],
-      workgroups: (params: AttentionParams) => sliceWorkgroups(TILE)(params),
-      cost: attentionCost(ownsQueries ? 3 : 4, causal),
-      wgsl: /* wgsl */ `// Owned rows, then other rows
+  return defineKernel({
+    label: label(options),
+    bindings: bindings(options),
+    params: layoutParams,
+    splits,
+    workgroups: (params: AttentionParams) => sliceWorkgroups(TILE)(params),
+    wgsl: /* wgsl */ `// Owned rows, then other rows
 var<workgroup> tile: array<vec4f, ${TILE_QUADS}>;
 // [other][y], four owned rows each
 ${lines(weights.map((weight) => `var<workgroup> ${weight}: array<vec4f, ${TILE * 8}>;`))}
@@ -273,6 +205,5 @@ ${lines(
   }
 }
 `,
-    })
-  },
-)
+  })
+}

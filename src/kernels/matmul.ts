@@ -1,6 +1,7 @@
 import type { Activation } from './activations.ts'
 import { kernelFamily, type Kernel } from './kernel.ts'
 import { rowsKernel } from './matmulRows.ts'
+import { packedKernel } from './matmulPacked.ts'
 import { softwareKernel } from './matmulSoftware.ts'
 import { subgroupKernel } from './matmulSubgroup.ts'
 import { tileKernel } from './matmulTile.ts'
@@ -20,6 +21,8 @@ export type MatmulStorage = 'f32' | 'f16' | 'i8'
  *   and broadcast from registers; for CPU rasterisers. `…few` are the same for few rows.
  * - `subgroup8r64` … `subgroup8r8`: the same idea with that many rows and two k a turn, f32 only; for
  *   lavapipe, see `matmulSoftware.ts`.
+ * - `subgroup8packed`: 32×32 of the output per subgroup from operands that `matmulPackKernel` has copied
+ *   into the order of reading, f32 only; for lavapipe and large products, see `matmulPacked.ts`.
  *
  * A variant of its own kind (for subgroup matrices, say) is a name here, a row in {@link variants}, and
  * a line in `matmulChoice` that says where it can run.
@@ -38,6 +41,7 @@ export type MatmulVariant =
   | 'subgroup8r32'
   | 'subgroup8r16'
   | 'subgroup8r8'
+  | 'subgroup8packed'
   | 'subgroup4'
   | 'subgroup4few'
 
@@ -115,6 +119,7 @@ const variants: Readonly<Record<MatmulVariant, (options: MatmulOptions) => Matmu
   subgroup8r32: (options) => softwareKernel(options, 4),
   subgroup8r16: (options) => softwareKernel(options, 2),
   subgroup8r8: (options) => softwareKernel(options, 1),
+  subgroup8packed: packedKernel,
   subgroup4: (options) => subgroupKernel(options, { lanes: 4, rowStrips: 4 }),
   subgroup4few: (options) => subgroupKernel(options, { lanes: 4, rowStrips: 1 }),
 }

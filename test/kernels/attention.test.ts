@@ -153,36 +153,43 @@ describe('attention', () => {
         lse,
         delta: { data: delta!, shape: statistics },
       }
-      const [byQuery, byKey] = await Promise.all(
-        (['query', 'key'] as const).map((owner) =>
-          runKernel(
-            device(),
-            attentionBackwardKernel({ headSize, causal, owner, packed }),
-            operandsOfBackward,
-            packed
-              ? { dX: operandsOfBackward.q.shape }
-              : owner === 'query'
-                ? { dX: shape }
-                : { dX: shape, dV: shape },
-            params,
+      for (const variant of kernelVariants(device())) {
+        const [byQuery, byKey] = await Promise.all(
+          (['query', 'key'] as const).map((owner) =>
+            runKernel(
+              device(),
+              attentionBackwardKernel({ headSize, causal, owner, packed, variant }),
+              operandsOfBackward,
+              packed
+                ? { dX: operandsOfBackward.q.shape }
+                : owner === 'query'
+                  ? { dX: shape }
+                  : { dX: shape, dV: shape },
+              params,
+            ),
           ),
-        ),
-      )
-      const gradients = packed
-        ? {
-            dQ: unpackHeads(byQuery!.dX!, 0, 3, size),
-            dK: unpackHeads(byKey!.dX!, 1, 3, size),
-            dV: unpackHeads(byKey!.dX!, 2, 3, size),
-          }
-        : { dQ: byQuery!.dX!, dK: byKey!.dX!, dV: byKey!.dV! }
-      for (const gradient of ['dQ', 'dK', 'dV'] as const) {
-        expectClose(`${gradient} ${label}`, gradients[gradient], expected[gradient], 1e-5)
+        )
+        const gradients = packed
+          ? {
+              dQ: unpackHeads(byQuery!.dX!, 0, 3, size),
+              dK: unpackHeads(byKey!.dX!, 1, 3, size),
+              dV: unpackHeads(byKey!.dX!, 2, 3, size),
+            }
+          : { dQ: byQuery!.dX!, dK: byKey!.dX!, dV: byKey!.dV! }
+        for (const gradient of ['dQ', 'dK', 'dV'] as const) {
+          expectClose(
+            `${gradient} ${label} ${variant}`,
+            gradients[gradient],
+            expected[gradient],
+            1e-5,
+          )
+        }
       }
     }
   }
 
   // 72 is no multiple of 32, and its rows do not fit the workgroup memory all at once.
-  it.each([1, 7, 17, 31, 32, 33, 65])(
+  it.each([1, 7, 8, 9, 15, 17, 31, 32, 33, 65])(
     'has the gradients of f64 loops: %i tokens',
     async (tokens) => {
       await checkBackward('separate', { batches: 2, heads: 1, tokens, headSize: 72 })

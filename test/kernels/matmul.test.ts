@@ -5,6 +5,7 @@ import {
   type MatmulOptions,
   type MatmulVariant,
 } from '../../src/kernels/matmul.ts'
+import { matmulPackKernel, packedSize, type PackOptions } from '../../src/kernels/matmulPack.ts'
 import { matmulReduceKernel } from '../../src/kernels/matmulReduce.ts'
 import { floatToHalf, halfToFloat } from '../../src/model/half.ts'
 import { matmulChoice } from '../../src/runtime/ops/matmulChoice.ts'
@@ -49,6 +50,7 @@ const BLOCKS: Readonly<Record<MatmulVariant, readonly [number, number]>> = {
   subgroup8r32: [32, 32],
   subgroup8r16: [16, 32],
   subgroup8r8: [8, 32],
+  subgroup8packed: [32, 32],
   subgroup4: [16, 16],
   subgroup4few: [4, 16],
 }
@@ -90,6 +92,7 @@ describe('matmul', () => {
         'subgroup8',
         'subgroup8few',
         ...heights.map((height) => `subgroup8r${height}` as const),
+        'subgroup8packed',
       ]
     })
   const hasNativeF16 = (): boolean => supports(device(), 'shader-f16', 'native f16 in matmul')
@@ -135,12 +138,42 @@ describe('matmul', () => {
         expected.push(options.residual ? z + residual[item * m * n + i]! : z)
       })
     }
+    const packed = options.variant === 'subgroup8packed'
+    const operand = async (
+      data: Operand['data'],
+      pack: PackOptions,
+      sizes: { readonly batch: number; readonly edge: number; readonly k: number },
+    ): Promise<Operand> => {
+      if (!packed) return { data, shape: [data.length] }
+      const shape = [packedSize(sizes)]
+      const x = { data, shape: [data.length] }
+      const { out } = await runKernel(
+        device(),
+        matmulPackKernel(pack),
+        { x },
+        { out: shape },
+        sizes,
+      )
+      return { data: out!, shape }
+    }
+    const [left, right] = [
+      await operand(
+        a,
+        { alongK: !transposeA, quads: options.quadsA },
+        { batch: batchA, edge: m, k },
+      ),
+      await operand(
+        b,
+        { alongK: transposeB, quads: options.quadsB },
+        { batch: batchB, edge: n, k },
+      ),
+    ]
     const { out } = await runKernel(
       device(),
       matmulKernel(options),
       {
-        a: { data: a, shape: [a.length] },
-        b: { data: b, shape: [b.length] },
+        a: left,
+        b: right,
         scales: { data: scales, shape: [scales.length] },
         bias: { data: bias, shape: [n] },
         layerScale: { data: layerScale, shape: [n] },
@@ -152,8 +185,8 @@ describe('matmul', () => {
         n,
         k,
         batch,
-        strideA: shared === 'a' ? 0 : m * k,
-        strideB: shared === 'b' ? 0 : k * n,
+        strideA: shared === 'a' ? 0 : left.data.length / batch,
+        strideB: shared === 'b' ? 0 : right.data.length / batch,
         slabs: stretches * batch,
         depth,
       },
@@ -270,6 +303,19 @@ describe('matmul', () => {
     for (const m of [63, 65]) await check({ ...nt, variant: 'subgroup8r64' }, { m, n: 33, k: 20 })
     const partial = { ...nt, partial: true, variant: 'subgroup8r16' } as const
     await check(partial, { m: 9, n: 37, k: 72, depth: 32 })
+  })
+
+  it('multiplies packed operands, however they were stored', async () => {
+    if (!lanes().includes('subgroup8packed')) return expect(lanes()).not.toContain('subgroup8')
+    for (const transposeA of [false, true]) {
+      for (const transposeB of [false, true]) {
+        const options = { ...plain, transposeA, transposeB, variant: 'subgroup8packed' } as const
+        await check(options, { m: 33, n: 31, k: 19, batch: 2 })
+        const fours = { ...options, quadsA: true, quadsB: true }
+        await check(fours, { m: 36, n: 68, k: 40, batch: 2 })
+        await check({ ...fours, bias: true, residual: true }, { m: 64, n: 28, k: 8 })
+      }
+    }
   })
 
   it('writes the sums over each stretch of k, and adds them up with the epilogue', async () => {

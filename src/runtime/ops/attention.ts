@@ -89,7 +89,8 @@ function backward(
   device.dispatch(attentionDeltaKernel, { out, dOut: tensors.dOut, delta }, layout)
   const run = (owner: 'query' | 'key', dX: Tensor<'f32'>): void => {
     const packed = dV === undefined
-    const kernel = attentionBackwardKernel({ headSize, causal, owner, packed })
+    const variant = device.kernelVariant
+    const kernel = attentionBackwardKernel({ headSize, causal, owner, packed, variant })
     device.dispatch(kernel, { ...tensors, lse, delta, dX, dV: dV ?? dX }, layout)
   }
   if (dQ) run('query', dQ)

@@ -62,6 +62,31 @@ function cutBatch(product: Product, multiply: (part: Product) => void): void {
   })
 }
 
+/** out[rows] = A[rows]·op(B), the last `rest` rows by a product of their own; of one matrix, A not transposed. */
+export function multiplyRowsApart(
+  product: Product,
+  rest: number,
+  multiply: (part: Product) => void,
+): void {
+  const { out, a, sizes, epilogue } = product
+  const { m, n, k } = sizes
+  const { residual } = epilogue
+  for (const [first, count] of [
+    [0, m - rest],
+    [m - rest, rest],
+  ] as const) {
+    scope(() => {
+      multiply({
+        ...product,
+        out: rowsOf(out, m, n, first, count),
+        a: rowsOf(a, m, k, first, count),
+        sizes: { m: count, n, k },
+        epilogue: { ...epilogue, residual: residual && rowsOf(residual, m, n, first, count) },
+      })
+    })
+  }
+}
+
 /** out[rows] = op(A)[rows]·op(B) */
 function cutRows(product: Product, multiply: (part: Product) => void): void {
   const { out, a, sizes, epilogue } = product

@@ -1,4 +1,5 @@
 import type { MatmulOptions, MatmulVariant } from '../../kernels/matmul.ts'
+import { packedSize } from '../../kernels/matmulPack.ts'
 import type { KernelChoice } from '../choice.ts'
 import type { Device } from '../device.ts'
 
@@ -45,6 +46,7 @@ const BLOCKS: Readonly<Record<MatmulVariant, readonly [number, number]>> = {
   subgroup8r32: [32, 32],
   subgroup8r16: [16, 32],
   subgroup8r8: [8, 32],
+  subgroup8packed: [32, 32],
   subgroup4: [16, 16],
   subgroup4few: [4, 16],
 }
@@ -94,7 +96,7 @@ function hardwareVariant(problem: MatmulProblem): MatmulVariant {
 /** What a block of that many rows takes on lavapipe, as measured, in units of its own (`bench/NOTES.md`). */
 const TALL_COSTS = [
   ['subgroup8r64', 64, 41],
-  ['subgroup8r32', 32, 24],
+  ['subgroup8r32', 32, 22],
   ['subgroup8r16', 16, 14],
   ['subgroup8r8', 8, 11],
 ] as const
@@ -102,20 +104,56 @@ const TALL_COSTS = [
 const isF32 = ({ a, b, out }: MatmulProblem): boolean => a === 'f32' && b === 'f32' && out === 'f32'
 
 /** The block height that makes the least of m rows: high blocks load less, low ones waste less. */
-function tallest(m: number): MatmulVariant {
+function tallest(m: number): { readonly variant: MatmulVariant; readonly cost: number } {
   const costs = TALL_COSTS.map(([variant, rows, cost]) => ({
     variant,
     cost: Math.ceil(m / rows) * cost,
   }))
-  return costs.reduce((best, each) => (each.cost < best.cost ? each : best)).variant
+  return costs.reduce((best, each) => (each.cost < best.cost ? each : best))
+}
+
+/** What a second dispatch must save, in units of {@link TALL_COSTS}, of a weight of this size at least. */
+const SECOND_DISPATCH = 4
+const SECOND_WEIGHT = 2 ** 15
+
+/**
+ * How many of the last rows of a product are better multiplied by a dispatch of their own: on lavapipe,
+ * where blocks have 64 rows and one picture's tokens are 65, 197 or 257.
+ */
+export function rowsApart(problem: MatmulProblem, device: Device): number {
+  const { m, n, k, batch, transposeA } = problem
+  if (lanesOf(device) !== 8 || !isF32(problem) || transposeA || batch > 1) return 0
+  const rest = m % 64
+  if (rest === 0 || rest === m || n * k < SECOND_WEIGHT || worthPacking(problem)) return 0
+  const saved = tallest(m).cost - tallest(m - rest).cost - tallest(rest).cost
+  return saved >= SECOND_DISPATCH ? rest : 0
+}
+
+/**
+ * Rows and columns, as m·n / (m + n), from which on packing pays: it costs each operand once what the
+ * product costs for about 28 rows or columns (`bench/NOTES.md`), and saves a sixth.
+ */
+const PACKED_SIZE = 250
+
+const worthPacking = ({ m, n, k }: MatmulProblem): boolean =>
+  (m * n) / (m + n) >= PACKED_SIZE && k >= 64
+
+/** Whether kernels for packed operands can run it. */
+function packable(problem: MatmulProblem, { maxBindingBytes }: Device): boolean {
+  const { m, n, k, batch } = problem
+  const most = 4 * Math.max(packedSize({ batch, edge: m, k }), packedSize({ batch, edge: n, k }))
+  return isF32(problem) && most <= maxBindingBytes
 }
 
 /** CPU rasterisers: one subgroup a workgroup; a kernel of fewer rows where most would be repeated. */
-function softwareRule(problem: MatmulProblem, lanes: 4 | 8): MatmulPlan {
+function softwareRule(problem: MatmulProblem, lanes: 4 | 8, device: Device): MatmulPlan {
   const { m, rowSums } = problem
+  if (lanes === 8 && worthPacking(problem) && packable(problem, device)) {
+    return { variant: 'subgroup8packed', splits: 1 }
+  }
   // For few rows the slower kernel costs less than another dispatch.
   const summing = rowSums && m <= 16
-  if (lanes === 8 && isF32(problem) && !summing) return { variant: tallest(m), splits: 1 }
+  if (lanes === 8 && isF32(problem) && !summing) return { variant: tallest(m).variant, splits: 1 }
   const variant = m <= lanes ? (`subgroup${lanes}few` as const) : (`subgroup${lanes}` as const)
   return { variant, splits: 1 }
 }
@@ -139,7 +177,8 @@ export const matmulChoice: KernelChoice<MatmulProblem> = {
     if (lanes) variants.push(`subgroup${lanes}`, `subgroup${lanes}few`)
     if (lanes === 8 && isF32(problem)) variants.push(...TALL_COSTS.map(([variant]) => variant))
     const { m, n, batch, k } = problem
-    return variants.flatMap((variant) => {
+    const whole = lanes === 8 && packable(problem, device) ? ['subgroup8packed'] : []
+    const others = variants.flatMap((variant) => {
       // Splitting a grid that is large already only adds memory traffic; slabs must fit one binding.
       const splits = SPLITS.filter((count) => {
         const bytes = count * batch * m * n * 4
@@ -148,9 +187,10 @@ export const matmulChoice: KernelChoice<MatmulProblem> = {
       })
       return [1, ...splits].map((count) => nameOf({ variant, splits: count }))
     })
+    return [...others, ...whole]
   },
   rule(problem, device) {
     const lanes = lanesOf(device)
-    return nameOf(lanes ? softwareRule(problem, lanes) : hardwareRule(problem))
+    return nameOf(lanes ? softwareRule(problem, lanes, device) : hardwareRule(problem))
   },
 }

@@ -1,11 +1,12 @@
 import type { Activation } from '../../kernels/activations.ts'
 import { matmulKernel, sumsRows } from '../../kernels/matmul.ts'
+import { matmulPackKernel, packedSize } from '../../kernels/matmulPack.ts'
 import { matmulReduceKernel } from '../../kernels/matmulReduce.ts'
 import type { FloatDtype } from '../dtype.ts'
 import { expect } from '../shape.ts'
 import type { Tensor } from '../tensor.ts'
-import { isLarge, multiplyInParts } from './largeMatmul.ts'
-import { matmulChoice, planOf } from './matmulChoice.ts'
+import { isLarge, multiplyInParts, multiplyRowsApart, type Product } from './largeMatmul.ts'
+import { matmulChoice, planOf, rowsApart } from './matmulChoice.ts'
 import { sumRows } from './reduce.ts'
 
 export interface Layout {
@@ -48,18 +49,23 @@ export function matmulInto<D extends FloatDtype>(
   { scales, bias, activation = 'none', layerScale, residual, rowSums }: Epilogue = {},
 ): Tensor<D> {
   const { device } = out
-  if (isLarge(out, a, b)) {
+  const storage = { a: a.dtype, b: b.dtype, out: out.dtype }
+  const problem = { ...layout, ...storage, m, n, k, batch, rowSums: rowSums !== undefined }
+  const large = isLarge(out, a, b)
+  const apart = large ? 0 : rowsApart(problem, device)
+  if (large || apart > 0) {
     const sizes = { m, n, k, batch, shared }
-    const epilogue = { scales, bias, activation, layerScale, residual }
-    multiplyInParts({ out, a, b, layout, sizes, epilogue }, (part) => {
+    const parts = { scales, bias, activation, layerScale, residual }
+    const product = { out, a, b, layout, sizes, epilogue: parts }
+    const multiply = (part: Product): void => {
       const [a, b] = [part.a as Tensor<FloatDtype>, part.b as Tensor<FloatDtype | 'i8'>]
       matmulInto(part.out as Tensor<D>, a, b, layout, part.sizes, part.epilogue)
-    })
+    }
+    if (large) multiplyInParts(product, multiply)
+    else multiplyRowsApart(product, apart, multiply)
     if (rowSums) sumRows(a as Tensor<'f32'>, rowSums)
     return out
   }
-  const storage = { a: a.dtype, b: b.dtype, out: out.dtype }
-  const problem = { ...layout, ...storage, m, n, k, batch, rowSums: rowSums !== undefined }
   const plan = planOf(device.choose(matmulChoice, problem))
   // A multiple of every kernel's step, so that no step straddles two stretches.
   const depth = plan.splits === 1 ? k : Math.ceil(k / plan.splits / 32) * 32
@@ -108,6 +114,18 @@ export function matmulInto<D extends FloatDtype>(
     residual: residual ?? out,
     rowSums: rowSums ?? out,
   }
+  if (variant === 'subgroup8packed') {
+    const counts = { a: shared === 'a' ? 1 : batch, b: shared === 'b' ? 1 : batch }
+    const packedA = pack(a, !layout.transposeA, quads.quadsA, { batch: counts.a, edge: m, k })
+    const packedB = pack(b, layout.transposeB, quads.quadsB, { batch: counts.b, edge: n, k })
+    const strideA = shared === 'a' ? 0 : packedA.size / batch
+    const strideB = shared === 'b' ? 0 : packedB.size / batch
+    const tensors = { a: packedA, b: packedB, ...optional, out }
+    device.dispatch(kernel, tensors, { ...params, strideA, strideB })
+    packedA.dispose()
+    packedB.dispose()
+    return out
+  }
   if (!partial) {
     device.dispatch(kernel, { a, b, ...optional, out }, params)
     return out
@@ -122,6 +140,18 @@ export function matmulInto<D extends FloatDtype>(
     { size: out.size, n, slabs: stretches },
   )
   sums.dispose()
+  return out
+}
+
+/** An operand in the order in which `subgroup8packed` reads it. */
+function pack(
+  x: Tensor,
+  alongK: boolean,
+  quads: boolean,
+  sizes: { readonly batch: number; readonly edge: number; readonly k: number },
+): Tensor<'f32'> {
+  const out = x.device.empty([packedSize(sizes)])
+  x.device.dispatch(matmulPackKernel({ alongK, quads }), { x, out }, sizes)
   return out
 }
 

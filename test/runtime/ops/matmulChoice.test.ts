@@ -1,11 +1,20 @@
 import { describe, expect, it } from 'vitest'
 import { matmulKernel } from '../../../src/kernels/matmul.ts'
 import type { Device } from '../../../src/runtime/device.ts'
-import { matmulChoice, planOf, type MatmulProblem } from '../../../src/runtime/ops/matmulChoice.ts'
+import {
+  matmulChoice,
+  planOf,
+  rowsApart,
+  type MatmulProblem,
+} from '../../../src/runtime/ops/matmulChoice.ts'
 
 /** What the choice reads of a device. */
 const adapter = (kernelVariant: Device['kernelVariant']): Device =>
-  ({ kernelVariant, limits: { maxStorageBufferBindingSize: 2 ** 27 } }) as unknown as Device
+  ({
+    kernelVariant,
+    maxBindingBytes: 2 ** 27,
+    limits: { maxStorageBufferBindingSize: 2 ** 27 },
+  }) as unknown as Device
 
 const gpu = adapter('tile')
 
@@ -33,14 +42,32 @@ describe('choice of a matmul kernel', () => {
     const rule = (device: Device, m: number): string =>
       matmulChoice.rule(problem(m, 768, 768), device)
     // Blocks of 64, 32, 16 or 8 rows, whichever leave the fewest idle for what they cost.
-    const rows = [1, 8, 9, 16, 32, 50, 65, 197, 3200]
+    const rows = [1, 8, 9, 16, 32, 50, 64, 192]
     expect(rows.map((m) => rule(adapter('subgroup8'), m))).toEqual(
-      [8, 8, 16, 16, 32, 64, 16, 64, 64].map((height) => `subgroup8r${height}`),
+      [8, 8, 16, 16, 32, 64, 64, 64].map((height) => `subgroup8r${height}`),
     )
+    // Large products from packed operands, where these fit a binding.
+    expect([400, 3200].map((m) => rule(adapter('subgroup8'), m))).toEqual(
+      Array.from({ length: 2 }, () => 'subgroup8packed'),
+    )
+    const small = { ...adapter('subgroup8'), maxBindingBytes: 2 ** 20 } as Device
+    expect(rule(small, 384)).toBe('subgroup8r64')
     const half = (m: number): string =>
       matmulChoice.rule({ ...problem(m, 768, 768), a: 'f16' }, adapter('subgroup8'))
     expect([8, 9].map(half)).toEqual(['subgroup8few', 'subgroup8'])
     expect([4, 5].map((m) => rule(adapter('subgroup4'), m))).toEqual(['subgroup4few', 'subgroup4'])
+  })
+
+  it('on lavapipe gives the rows past the last block of 64 a dispatch of their own', () => {
+    const apart = (m: number, variant: Device['kernelVariant'] = 'subgroup8'): number =>
+      rowsApart(problem(m, 768, 768), adapter(variant))
+    expect([8, 50, 64, 65, 128, 130, 197, 257].map((m) => apart(m))).toEqual([
+      0, 0, 0, 1, 0, 2, 5, 1,
+    ])
+    // Not where they fill a block, where packing is better, where the weight is small, elsewhere.
+    expect([127, 3201].map((m) => apart(m))).toEqual([0, 0])
+    expect(rowsApart(problem(65, 10, 192), adapter('subgroup8'))).toBe(0)
+    expect([apart(65, 'subgroup4'), apart(65, 'tile')]).toEqual([0, 0])
   })
 
   it('rules by candidates alone, and names that plans can be read from', () => {

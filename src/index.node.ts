@@ -1,5 +1,6 @@
 /** {@link ./index.ts} for Node: the same, with Dawn as the GPU and weights from files. */
 export * from './index.ts'
 export { createDevice, type NodeDeviceOptions } from './runtime/adapter.node.ts'
-export { loadModel } from './loadModel.node.ts'
+export { loadModel, type NodeLoadOptions } from './loadModel.node.ts'
+export { cachedModel, downloadModel, type DownloadOptions } from './model/hub.node.ts'
 export { fileTuneStore } from './runtime/tuneCache.node.ts'

@@ -35,6 +35,9 @@ export { randomBits, randomInteger, randomNormal, randomUniform } from './kernel
 export { permutationKey, permute as permuteIndex } from './kernels/permutation.ts'
 
 export { DEFAULT_MODEL, loadModel } from './loadModel.ts'
+export type { LoadOptions, LoadProgress, ModelSource } from './loadModel.ts'
+export { findManifest, manifests } from './model/manifest.ts'
+export { parseManifest, type HubPlace, type ModelManifest } from './model/manifestFormat.ts'
 export { modelFromBytes, VisionModel, type ModelOptions } from './model/model.ts'
 export type { Features } from './model/features.ts'
 export { MlpHead, scpHeadConfig, type HeadWeights, type MlpHeadConfig } from './model/mlpHead.ts'

@@ -1,34 +1,116 @@
-import { readFile } from 'node:fs/promises'
-import { basename } from 'node:path'
-import { DEFAULT_MODEL, keeplightTinyUrl, loadModel as loadModelInPage } from './loadModel.ts'
-import { modelFromBytes, type ModelOptions, type VisionModel } from './model/model.ts'
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { basename, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import {
+  findWeights,
+  keeplightTinyUrl,
+  makeModel,
+  type FoundWeights,
+  type LoadOptions,
+  type ModelSource,
+} from './loadModel.ts'
+import { downloadModel } from './model/hub.node.ts'
+import { findManifest, unknownModel } from './model/manifest.ts'
+import type { ModelManifest } from './model/manifestFormat.ts'
+import type { VisionModel } from './model/model.ts'
+import { createDevice } from './runtime/adapter.node.ts'
+import type { Environment } from './runtime/cacheFolder.node.ts'
 import { KeeplightError } from './runtime/errors.ts'
+
+export interface NodeLoadOptions extends LoadOptions {
+  /** Variables that say where models are kept, such as `HF_HOME`. Default `process.env`. */
+  readonly env?: Environment
+}
 
 /**
  * Loads an encoder in Node.
  *
- * @param source `keeplight-tiny` (part of the package), the path of a safetensors file, an http
- *   address, or the bytes
- * @throws KeeplightError `input` when it can't be read, `format` when it is no known encoder
+ * @param source the name of a model (`keeplight-tiny`, `clip-vit-b-32`, `facebook/dino-vits8`, …; see
+ *   `manifests`), which is downloaded to the Hugging Face cache unless it is there; the path of a
+ *   safetensors file or of a folder that holds `model.safetensors`; an http address; or the bytes.
+ *   A name goes before a path: write `./clip-vit-b-32` for a folder that has a model's name.
+ * @throws KeeplightError `input` when it can't be had, `format` when it is no known encoder or not the
+ *   one that was named, `usage` for Hugging Face variables that make no sense, `aborted`
  */
 export async function loadModel(
-  source: string | URL | Blob | ArrayBuffer,
-  options: ModelOptions,
+  source: ModelSource,
+  options: NodeLoadOptions = {},
 ): Promise<VisionModel> {
-  const remote = /^https?:/.test(String(source))
-  if (remote || source instanceof Blob || source instanceof ArrayBuffer) {
-    return loadModelInPage(source, options)
+  const local = typeof source === 'string' || (source instanceof URL && source.protocol === 'file:')
+  const remote = !local || /^https?:/.test(String(source))
+  const weights = remote
+    ? await findWeights(source, options)
+    : await readWeights(await locateModel(source, options))
+  return makeModel(weights, options, () => createDevice())
+}
+
+/** A model on disk. */
+export interface LocatedModel {
+  readonly name: string
+  readonly path: string
+  readonly manifest?: ModelManifest
+}
+
+/** Finds the file that a name or path means, downloading what has a name and is not there. */
+export async function locateModel(
+  source: string | URL,
+  { env = process.env, onProgress, signal }: NodeLoadOptions,
+): Promise<LocatedModel> {
+  const manifest = typeof source === 'string' ? findManifest(source) : undefined
+  if (manifest) return { name: manifest.name, manifest, path: await pathOf(manifest) }
+  const text = String(source)
+  const path = text.startsWith('file:') ? fileURLToPath(text) : resolve(text)
+  const entry = await stat(path).catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== 'ENOENT') {
+      throw new KeeplightError('input', `model ${text}: ${cause.message}`, { cause })
+    }
+  })
+  if (entry) {
+    const file = entry.isDirectory() ? await fileIn(text, path) : path
+    return { name: basename(path), path: file }
   }
-  const path = source === DEFAULT_MODEL ? keeplightTinyUrl() : source
-  const bytes = await readFile(path).catch((cause: unknown) => {
-    const reason =
-      (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'there is no such file' : String(cause)
+  if (/\.safetensors$|^\.{0,2}[/\\]|^file:/.test(text)) {
     throw new KeeplightError(
       'input',
-      `model ${String(source)}: ${reason}; give ${DEFAULT_MODEL} or the path of a safetensors file`,
-      { cause },
+      `model ${text}: there is no such file; give the path of a safetensors file or a model's name ` +
+        '(keeplight models lists them)',
     )
+  }
+  throw unknownModel(text, 'the path of a safetensors file or of its folder, an address')
+
+  async function pathOf(manifest: ModelManifest): Promise<string> {
+    if (manifest.repository === null) return fileURLToPath(keeplightTinyUrl())
+    return downloadModel(manifest, {
+      env,
+      ...(signal && { signal }),
+      ...(onProgress && {
+        onProgress: (progress) => onProgress({ phase: 'download', ...progress }),
+      }),
+    })
+  }
+}
+
+/** The weights in a folder, as Hugging Face's repositories lay them out. */
+async function fileIn(name: string, folder: string): Promise<string> {
+  const files = await readdir(folder).catch((cause: unknown) => {
+    throw new KeeplightError('input', `model ${name}: the folder can't be read: ${String(cause)}`)
   })
-  const name = source === DEFAULT_MODEL ? DEFAULT_MODEL : basename(String(source))
-  return modelFromBytes(name, new Uint8Array(bytes), options)
+  if (files.includes('model.safetensors')) return join(folder, 'model.safetensors')
+  const pickled = files.find((file) => /\.(bin|pth?|ckpt)$/.test(file))
+  throw new KeeplightError(
+    'input',
+    `model ${name}: the folder has no model.safetensors` +
+      (pickled
+        ? `; ${pickled} is a Python pickle, which may run any code when it is read: convert it to safetensors`
+        : '; give the path of the file'),
+  )
+}
+
+async function readWeights({ name, path, manifest }: LocatedModel): Promise<FoundWeights> {
+  const bytes = await readFile(path).catch((cause: unknown) => {
+    throw new KeeplightError('input', `model ${name}: ${path} can't be read: ${String(cause)}`, {
+      cause,
+    })
+  })
+  return { name, bytes: new Uint8Array(bytes), ...(manifest && { manifest }) }
 }

@@ -38,6 +38,7 @@ describe('the import rules', () => {
     const sources = tree({
       'src/kernels/a.ts': 'export const a = 1',
       'src/runtime/b.ts': `import { a } from '../kernels/a.ts'; export const b = a`,
+      'src/model/m.ts': `import tiny from '../../weights/tiny/manifest.json'; export { tiny }`,
       'src/data/c.node.ts': `import sharp from 'sharp'; import '../runtime/b.ts'`,
       'src/train/metrics.ts': `import munkres from 'munkres'; export { munkres }`,
       'src/index.ts': `export * from './train/metrics.ts'`,
@@ -112,6 +113,12 @@ describe('the import rules', () => {
       'src/train/a.ts',
       `import '../data/x.node.ts'`,
       'also runs in a page',
+    ],
+    [
+      'other JSON in a page',
+      'src/model/a.ts',
+      `import '../../weights/../package.json'`,
+      'there is no package.json',
     ],
     ['a missing extension', 'src/train/a.ts', `import '../model/x'`, 'there is no src/model/x'],
     ['a file outside the layers', 'src/util/a.ts', '', 'src/util/a.ts is in no layer'],

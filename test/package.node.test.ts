@@ -147,8 +147,9 @@ describe("the page's build", () => {
     // the page does not use. Raise the ceiling only with a sentence here on what it buys.
     // 55 → 100 kB: kernels for every op with its gradient, variants by adapter, profiling, tuning, recovery,
     // CLIP's text tower.
+    // 100 → 104 kB: models by their names: twelve manifests, checked, with their traps in words (4 kB).
     const { code } = await transformWithEsbuild(bundle(), 'index.js', { minify: true })
-    expect(gzipSync(code).length).toBeLessThan(100_000)
+    expect(gzipSync(code).length).toBeLessThan(104_000)
   })
 
   test('has no Node file and no package inside but the one whose licence we ship', () => {

@@ -14,6 +14,7 @@ export const BUILD_OUTPUTS = Object.freeze([
 
 const BUILD_INPUTS = [
   'src',
+  'weights',
   'package.json',
   'package-lock.json',
   'tsconfig.json',

@@ -3,10 +3,11 @@ import { type Command, Option } from 'commander'
 import { embedCollection } from '../data/embedCollection.node.ts'
 import type { EmbedCollectionResult } from '../data/embedCollection.node.ts'
 import { openCollection } from '../data/openCollection.node.ts'
-import { createDevice, loadModel } from '../index.node.ts'
+import { createDevice } from '../index.node.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import type { Context } from './context.ts'
 import { prepareOutput, writingTo } from './files.ts'
+import { openModel } from './openModel.ts'
 import { integer } from './options.ts'
 import { describeAdapter } from './runCluster.ts'
 import { addCommonOptions } from './settings.ts'
@@ -101,7 +102,7 @@ async function runEmbed(
   const device = await createDevice({ adapter: settings.adapter })
   try {
     await useTuning(device, terminal)
-    const model = await loadModel(settings.model, { device })
+    const model = await openModel(settings.model, device, { terminal, signal })
     const adapter = describeAdapter(device)
     terminal.note(`${model.name} on ${adapter}`)
     const start = performance.now()

@@ -5,6 +5,7 @@ import type { Context } from './context.ts'
 import { addDemoCommand } from './demo.ts'
 import { addEmbedCommand } from './embed.ts'
 import { addInfoCommand } from './info.ts'
+import { addModelsCommand } from './models.ts'
 import { oneLine } from './exitCodes.ts'
 import { addMergeCommand } from './merge.ts'
 import { addTuneCommand } from './tune.ts'
@@ -41,16 +42,18 @@ Examples:
   $ keeplight demo
   $ keeplight info
 
-Exit codes: 0 done, 1 internal error, 2 wrong arguments, 3 unsuitable images or folder,
+Exit codes: 0 done, 1 internal error, 2 wrong arguments, 3 images, folder or model that can't be had,
 4 malformed weights, 5 no usable GPU adapter or GPU failure, 6 results can't be written,
 130 interrupted. KEEPLIGHT_ADAPTER chooses an adapter, KEEPLIGHT_CACHE the cache folder.
-KEEPLIGHT_TUNE=off ignores what keeplight tune found.`,
+KEEPLIGHT_TUNE=off ignores what keeplight tune found. HF_HOME, HF_TOKEN, HF_ENDPOINT and
+HF_HUB_OFFLINE say where models come from and are kept.`,
     )
   addClusterCommand(program, context)
   addDemoCommand(program, context)
   addEmbedCommand(program, context)
   addMergeCommand(program, context)
   addInfoCommand(program, context)
+  addModelsCommand(program, context)
   addTuneCommand(program, context)
   return program
 }

@@ -2,7 +2,7 @@ import { dirname, resolve } from 'node:path'
 import { defaultCacheFolder } from '../data/cache.node.ts'
 import { scanFolder } from '../data/folder.node.ts'
 import type { ImageFolder } from '../data/folder.node.ts'
-import { cluster, createDevice, loadModel } from '../index.node.ts'
+import { cluster, createDevice } from '../index.node.ts'
 import type { ClusterResult, Device, VisionModel } from '../index.node.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import { toAssignments } from '../train/assignments.ts'
@@ -12,6 +12,7 @@ import type { Collection } from './collect.ts'
 import { makeContactSheets } from './contactSheets.ts'
 import type { Context } from './context.ts'
 import { prepareOutput } from './files.ts'
+import { openModel } from './openModel.ts'
 import { profiled } from './profiled.ts'
 import type { ClusterSettings } from './settings.ts'
 import { Stopwatch } from './stopwatch.ts'
@@ -42,7 +43,7 @@ export async function runCluster(
   const device = await createDevice({ adapter: settings.adapter })
   try {
     await useTuning(device, terminal)
-    const model = await loadModel(settings.model, { device })
+    const model = await openModel(settings.model, device, { terminal, signal })
     terminal.note(`${model.name} on ${describeAdapter(device)}`)
     watch.lap('start')
     return await profiled(device, trace, terminal, async () => {

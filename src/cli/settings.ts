@@ -40,7 +40,7 @@ export function addCommonOptions(command: Command): Command {
 /** Options of training, shared by `cluster` and `demo`. */
 export function addTrainingOptions(command: Command): Command {
   return command
-    .option('--model <name>', 'keeplight-tiny, or a model folder', 'keeplight-tiny')
+    .option('--model <name>', 'a model’s name (keeplight models), or a path', 'keeplight-tiny')
     .option('--views <n>', 'augmented views of each image', integer(1, 64), 4)
     .addOption(
       new Option('--preset <name>', 'keeplight, or the paper’s: --noise 0 --pairs 0 --restarts 1')

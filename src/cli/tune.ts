@@ -2,7 +2,6 @@ import type { Command } from 'commander'
 import {
   cluster,
   createDevice,
-  loadModel,
   randomUniform,
   saveTuning,
   tune,
@@ -10,6 +9,7 @@ import {
   type TunedProblem,
 } from '../index.node.ts'
 import type { Context } from './context.ts'
+import { openModel } from './openModel.ts'
 import { describeAdapter } from './runCluster.ts'
 import { addCommonOptions } from './settings.ts'
 import { tuneStore } from './tuning.ts'
@@ -34,7 +34,7 @@ export function addTuneCommand(
       'Measures the kernels that can do the work of clustering on this adapter, checks that their ' +
         'results agree, and saves the fastest for later runs.',
     )
-    .option('--model <name>', 'keeplight-tiny, or a model folder', 'keeplight-tiny')
+    .option('--model <name>', 'a model’s name (keeplight models), or a path', 'keeplight-tiny')
     .option('--clear', 'forget what was tuned for this adapter', false)
   addCommonOptions(command)
   command
@@ -71,7 +71,7 @@ async function run(
     terminal.print(`forgot what was tuned for ${adapter}`)
     return
   }
-  const problems = await device.choices.noting(() => work(device, name, signal))
+  const problems = await device.choices.noting(() => work(device, name, { terminal, signal }))
   const progress = terminal.progress('tuning', problems.length, 'problems')
   const results = await tune(device, problems, {
     signal,
@@ -93,8 +93,9 @@ const BATCH = 32
 const IMAGES = 512
 
 /** The work whose kernels are tuned: embedding, training, scoring. */
-async function work(device: Device, name: string, signal: AbortSignal): Promise<void> {
-  const model = await loadModel(name, { device })
+async function work(device: Device, name: string, context: Context): Promise<void> {
+  const { signal } = context
+  const model = await openModel(name, device, context)
   await model.embedPixels(new Uint8Array(BATCH * model.preprocess.size ** 2 * 3))
   const { dimension } = model
   await model.dispose()

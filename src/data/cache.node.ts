@@ -10,9 +10,10 @@ import {
   readdirSync,
   writeSync,
 } from 'node:fs'
-import { homedir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { join } from 'node:path'
 import type { PreprocessConfig } from '../model/preprocess.ts'
+
+export { defaultCacheFolder } from '../runtime/cacheFolder.node.ts'
 
 /**
  * Features on disk, so that a second run starts at once and a killed run loses no finished batch.
@@ -37,15 +38,8 @@ const magic = 'KLFEAT01'
 const hashBytes = 32
 const checksumBytes = 8
 
-/** Where features are kept: `KEEPLIGHT_CACHE`, else the user's cache folder. */
-export function defaultCacheFolder(env: Readonly<Record<string, string | undefined>>): string {
-  if (env.KEEPLIGHT_CACHE) return resolve(env.KEEPLIGHT_CACHE)
-  const base = env.XDG_CACHE_HOME || join(homedir(), '.cache')
-  return join(base, 'keeplight')
-}
-
 export interface CacheOptions {
-  /** The cache's folder; see {@link defaultCacheFolder}. */
+  /** The cache's folder; see `defaultCacheFolder`. */
   readonly folder: string
   /** Hash of the model's weights file. */
   readonly model: string

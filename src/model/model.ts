@@ -28,6 +28,7 @@ export class VisionModel {
   readonly #device: Device
   readonly #plans = new Map<number, Promise<EmbedPlan>>()
   #turn: Promise<unknown> = Promise.resolve()
+  readonly #afterwards: (() => void)[] = []
 
   /** @internal Use `loadModel`. */
   constructor(
@@ -118,6 +119,12 @@ export class VisionModel {
     }
     this.#plans.clear()
     this.encoder.dispose()
+    for (const run of this.#afterwards.splice(0)) run()
+  }
+
+  /** Has something run at the end of `dispose`, such as closing a device of the model's own. */
+  onDispose(run: () => void): void {
+    this.#afterwards.push(run)
   }
 }
 

@@ -7,9 +7,11 @@ const program = join(root, 'dist/cli.js')
 
 /** Builds dist/ unless it is newer than every source. */
 export function ensureBuilt(): void {
-  const sources = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts'))
-    .map((name) => join(root, 'src', name))
+  const sources = ['src', 'weights'].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
+      .filter((name) => /\.(ts|json)$/.test(name))
+      .map((name) => join(root, folder, name)),
+  )
   const newest = Math.max(
     ...[...sources, join(root, 'package.json')].map((path) => statSync(path).mtimeMs),
   )
@@ -32,9 +34,17 @@ export interface Running {
   readonly finished: Promise<Finished>
 }
 
-/** Starts `keeplight` as a process of its own, with its cache in `cache`. */
-export function startCli(cache: string, args: readonly string[]): Running {
-  const env = { ...process.env, KEEPLIGHT_CACHE: cache, NODE_OPTIONS: '' }
+/**
+ * Starts `keeplight` as a process of its own, with its cache in `cache`.
+ *
+ * @param variables further variables of its environment
+ */
+export function startCli(
+  cache: string,
+  args: readonly string[],
+  variables: Readonly<Record<string, string>> = {},
+): Running {
+  const env = { ...process.env, KEEPLIGHT_CACHE: cache, NODE_OPTIONS: '', ...variables }
   const child = spawn(process.execPath, [program, ...args], {
     env,
     stdio: ['ignore', 'pipe', 'pipe'],

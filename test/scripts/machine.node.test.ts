@@ -72,9 +72,9 @@ describe('what the machine has', () => {
 
   test('wants a build when an output is missing, a source is newer or a file is gone', () => {
     const inputs = ['package.json', 'package-lock.json', 'tsconfig.json', 'tsdown.config.ts']
-    for (const path of [...inputs, 'src/a.ts', 'src/b/c.ts']) write(path, 1000)
+    for (const path of [...inputs, 'src/a.ts', 'src/b/c.ts', 'weights/a.json']) write(path, 1000)
     const age = (time: number) => {
-      for (const path of ['src/b', 'src']) utimesSync(join(folder, path), time, time)
+      for (const path of ['src/b', 'src', 'weights']) utimesSync(join(folder, path), time, time)
     }
     age(1000)
     for (const path of BUILD_OUTPUTS.slice(1)) write(path, 2000)

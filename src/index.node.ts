@@ -2,5 +2,6 @@
 export * from './index.ts'
 export { createDevice, type NodeDeviceOptions } from './runtime/adapter.node.ts'
 export { loadModel, type NodeLoadOptions } from './loadModel.node.ts'
+export { fileSource } from './model/byteSource.node.ts'
 export { cachedModel, downloadModel, type DownloadOptions } from './model/hub.node.ts'
 export { fileTuneStore } from './runtime/tuneCache.node.ts'

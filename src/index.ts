@@ -38,7 +38,22 @@ export { DEFAULT_MODEL, loadModel } from './loadModel.ts'
 export type { LoadOptions, LoadProgress, ModelSource } from './loadModel.ts'
 export { findManifest, manifests } from './model/manifest.ts'
 export { parseManifest, type HubPlace, type ModelManifest } from './model/manifestFormat.ts'
-export { modelFromBytes, VisionModel, type ModelOptions } from './model/model.ts'
+export { modelFromBytes, modelFromSource, VisionModel, type ModelOptions } from './model/model.ts'
+export {
+  blobSource,
+  bufferSource,
+  httpSource,
+  type ByteSource,
+  type HttpSourceOptions,
+} from './model/byteSource.ts'
+export {
+  openSafetensors,
+  openShardedSafetensors,
+  type SafetensorsSource,
+  type ShardedSource,
+} from './model/safetensorsSource.ts'
+export { loadText, loadVit } from './model/loadTowers.ts'
+export type { WeightDtype } from './model/convertWeights.ts'
 export type { Features } from './model/features.ts'
 export { MlpHead, scpHeadConfig, type HeadWeights, type MlpHeadConfig } from './model/mlpHead.ts'
 export { parseSafetensors, serializeSafetensors } from './model/safetensors.ts'
@@ -63,6 +78,7 @@ export {
   type Affine,
   type BlockOptions,
   type BlockTensors,
+  type Dense,
 } from './model/transformerBlock.ts'
 export type { VitConfig } from './model/vit/config.ts'
 

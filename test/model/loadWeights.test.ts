@@ -191,9 +191,7 @@ describe('loading', () => {
       const direct: ByteSource = { ...blob, sha256: async () => 'x' }
       const encoders: VisionTransformer[] = []
       for (const source of [direct, bufferSource('file', file)]) {
-        for (const dtype of ['f32', 'int8'] as const) {
-          encoders.push((await loadVit(source, { device: own, dtype })).encoder)
-        }
+        encoders.push((await loadVit(source, { device: own, dtype: 'int8' })).encoder)
       }
       const hashes = async (): Promise<string[]> => {
         const all: string[] = []

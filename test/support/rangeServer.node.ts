@@ -109,7 +109,11 @@ async function answer(
     const piece = body.subarray(at, Math.min(stop, at + (1 << 16)))
     if (!response.write(piece)) {
       await new Promise<void>((resolve) => {
-        response.once('drain', resolve).once('close', resolve)
+        const go = (): void => {
+          response.off('drain', go).off('close', go)
+          resolve()
+        }
+        response.on('drain', go).on('close', go)
       })
     }
     state.sent += piece.length

@@ -22,6 +22,7 @@ const DTYPES = [
 
 /** Every run compares a few pictures, `npm run test:full` as many as were asked for. */
 const FULL = Boolean(process.env.KEEPLIGHT_FULL)
+const FULL_TIMEOUT = 900_000
 
 async function expectWithin(
   name: string,
@@ -126,47 +127,51 @@ function nearest(rows: Float32Array, norms: Float64Array, x: Float32Array): numb
 describeShared('keeplight-tiny on CIFAR-10', () => {
   const device = useDevice()
 
-  it('has the features of the reference, and the class of the nearest one', async () => {
-    const count = FULL ? 1000 : 24
-    const files = untar(gunzipSync(await readShared('data/cifar10-test.tar.gz')))
-    expect(files).toHaveLength(10_000)
-    const reference = parseSafetensors(
-      await readGolden('features/cifar10-keeplight-tiny.safetensors'),
-    )
-    const test = reference.float32('test')
-    const train = reference.float32('train_clean')
-    const labels = reference.int32('train_labels')
-    const d = 192
-    const norms = Float64Array.from(labels, (_, row) => {
-      return Math.hypot(...train.subarray(row * d, (row + 1) * d))
-    })
-    const classOf = (x: Float32Array): number => labels[nearest(train, norms, x)]!
-    // Every class has as many; one picture of ten.
-    const chosen = Array.from({ length: count }, (_, i) => Math.floor((i * files.length) / count))
-    const wanted = chosen.map((i) => test.subarray(i * d, (i + 1) * d))
-    const classes = wanted.map(classOf)
-    const bytes = await readShared('weights/keeplight-tiny/model.safetensors')
-    for (const [dtype, least] of DTYPES) {
-      const source = bufferSource('keeplight-tiny', bytes)
-      const model = await modelFromSource('keeplight-tiny', source, { device: device(), dtype })
-      const pixels = new Uint8Array(count * 64 * 64 * 3)
-      for (const [i, file] of chosen.entries()) {
-        const { data } = preprocess(await decodePixels(files[file]!), model.preprocess)
-        pixels.set(data, i * 64 * 64 * 3)
-      }
-      const features = await model.embedPixels(pixels)
-      let equal = 0
-      let worst = 1
-      wanted.forEach((row, i) => {
-        const feature = features.subarray(i * d, (i + 1) * d)
-        worst = Math.min(worst, cosine(feature, row))
-        if (classOf(feature) === classes[i]) equal++
+  it(
+    'has the features of the reference, and the class of the nearest one',
+    async () => {
+      const count = FULL ? 1000 : 24
+      const files = untar(gunzipSync(await readShared('data/cifar10-test.tar.gz')))
+      expect(files).toHaveLength(10_000)
+      const reference = parseSafetensors(
+        await readGolden('features/cifar10-keeplight-tiny.safetensors'),
+      )
+      const test = reference.float32('test')
+      const train = reference.float32('train_clean')
+      const labels = reference.int32('train_labels')
+      const d = 192
+      const norms = Float64Array.from(labels, (_, row) => {
+        return Math.hypot(...train.subarray(row * d, (row + 1) * d))
       })
-      expect(worst, `${dtype}: least cosine`).toBeGreaterThanOrEqual(least)
-      const lost = { f32: 0.001, f16: 0.01, int8: 0.05 }[dtype]
-      expect(equal, `${dtype}: equal classes`).toBeGreaterThanOrEqual(count * (1 - lost))
-      if (FULL) console.log(`${dtype}: least cosine ${worst}, ${equal} of ${count} classes equal`)
-      await model.dispose()
-    }
-  })
+      const classOf = (x: Float32Array): number => labels[nearest(train, norms, x)]!
+      // Every class has as many; one picture of ten.
+      const chosen = Array.from({ length: count }, (_, i) => Math.floor((i * files.length) / count))
+      const wanted = chosen.map((i) => test.subarray(i * d, (i + 1) * d))
+      const classes = wanted.map(classOf)
+      const bytes = await readShared('weights/keeplight-tiny/model.safetensors')
+      for (const [dtype, least] of DTYPES) {
+        const source = bufferSource('keeplight-tiny', bytes)
+        const model = await modelFromSource('keeplight-tiny', source, { device: device(), dtype })
+        const pixels = new Uint8Array(count * 64 * 64 * 3)
+        for (const [i, file] of chosen.entries()) {
+          const { data } = preprocess(await decodePixels(files[file]!), model.preprocess)
+          pixels.set(data, i * 64 * 64 * 3)
+        }
+        const features = await model.embedPixels(pixels)
+        let equal = 0
+        let worst = 1
+        wanted.forEach((row, i) => {
+          const feature = features.subarray(i * d, (i + 1) * d)
+          worst = Math.min(worst, cosine(feature, row))
+          if (classOf(feature) === classes[i]) equal++
+        })
+        expect(worst, `${dtype}: least cosine`).toBeGreaterThanOrEqual(least)
+        const lost = { f32: 0.001, f16: 0.01, int8: 0.05 }[dtype]
+        expect(equal, `${dtype}: equal classes`).toBeGreaterThanOrEqual(count * (1 - lost))
+        if (FULL) console.log(`${dtype}: least cosine ${worst}, ${equal} of ${count} classes equal`)
+        await model.dispose()
+      }
+    },
+    FULL_TIMEOUT,
+  )
 })

@@ -3,16 +3,12 @@ export * from './index.ts'
 export { createDevice, type NodeDeviceOptions } from './runtime/adapter.node.ts'
 export { openCollection, type OpenOptions } from './data/openCollection.node.ts'
 export { loadModel, type NodeLoadOptions } from './loadModel.node.ts'
-<<<<<<< HEAD
-export { fileSource } from './model/byteSource.node.ts'
-export { cachedModel, downloadModel, type DownloadOptions } from './model/hub.node.ts'
-=======
 export {
   cachedModel,
   downloadModel,
   downloadTokenizer,
   type DownloadOptions,
 } from './model/hub.node.ts'
->>>>>>> main
+export { fileSource } from './model/byteSource.node.ts'
 export { fileTuneStore } from './runtime/tuneCache.node.ts'
 export { loadTextModel } from './loadTextModel.node.ts'

@@ -9,5 +9,6 @@ export {
   downloadTokenizer,
   type DownloadOptions,
 } from './model/hub.node.ts'
+export { fileSource } from './model/byteSource.node.ts'
 export { fileTuneStore } from './runtime/tuneCache.node.ts'
 export { loadTextModel } from './loadTextModel.node.ts'

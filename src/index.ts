@@ -41,10 +41,25 @@ export { parseManifest, type HubPlace, type ModelManifest } from './model/manife
 export type { WeightDtype } from './model/convertWeights.ts'
 export {
   modelFromBytes,
+  modelFromSource,
   VisionModel,
   type EmbeddingOptions,
   type ModelOptions,
 } from './model/model.ts'
+export {
+  blobSource,
+  bufferSource,
+  httpSource,
+  type ByteSource,
+  type HttpSourceOptions,
+} from './model/byteSource.ts'
+export {
+  openSafetensors,
+  openShardedSafetensors,
+  type SafetensorsSource,
+  type ShardedSource,
+} from './model/safetensorsSource.ts'
+export { loadText, loadVit } from './model/loadTowers.ts'
 export type { Activations, Inspection, InspectOptions } from './model/inspect.ts'
 export type { ImageDecoder, ImageInput, Images } from './model/imageInput.ts'
 export { normalizeRows, type Embeddings, type Features } from './model/features.ts'
@@ -89,6 +104,7 @@ export {
   type Affine,
   type BlockOptions,
   type BlockTensors,
+  type Dense,
 } from './model/transformerBlock.ts'
 export type { VitConfig } from './model/vit/config.ts'
 

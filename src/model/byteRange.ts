@@ -44,6 +44,36 @@ export function checkRange(name: string, size: number, begin: number, end: numbe
   )
 }
 
+/** More than any tensor has; no typed array is longer either. */
+const MAX_BYTES = 2 ** 34
+
+/**
+ * Memory for bytes of a source, whose size a hostile server may have made up.
+ *
+ * @throws KeeplightError `input` when there is not so much
+ */
+export function allocate(name: string, size: number): Uint8Array<ArrayBuffer> {
+  try {
+    checkSize(name, size)
+    return new Uint8Array(size)
+  } catch (cause) {
+    if (cause instanceof KeeplightError) throw cause
+    throw tooLarge(name, size, cause)
+  }
+}
+
+/** @throws KeeplightError `input` for more bytes than can be had at once */
+export function checkSize(name: string, size: number): void {
+  if (size > MAX_BYTES) throw tooLarge(name, size)
+}
+
+const tooLarge = (name: string, size: number, cause?: unknown): KeeplightError =>
+  new KeeplightError(
+    'input',
+    `${name}: ${size} bytes at once fit no memory of this program; is the file what it should be?`,
+    { cause },
+  )
+
 /** Lower-case hex of bytes. */
 export const hex = (bytes: ArrayBuffer | Uint8Array): string =>
   Array.from(new Uint8Array(bytes as ArrayBuffer), (byte) =>

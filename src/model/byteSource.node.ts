@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { open, type FileHandle } from 'node:fs/promises'
 import { KeeplightError } from '../runtime/errors.ts'
-import { checkRange, throwIfAborted, type ByteSource } from './byteRange.ts'
+import { allocate, checkRange, throwIfAborted, type ByteSource } from './byteRange.ts'
 
 /** Bytes of one call to the system, which takes less than 2 GiB. */
 const STEP = 1 << 30
@@ -69,7 +69,7 @@ class FileSource implements ByteSource {
   async read(begin: number, end: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
     throwIfAborted(signal, this.name)
     checkRange(this.name, this.#size, begin, end)
-    const bytes = new Uint8Array(end - begin)
+    const bytes = allocate(this.name, end - begin)
     await this.#fill(bytes, begin, signal)
     return bytes
   }

@@ -1,5 +1,5 @@
 import { KeeplightError } from '../runtime/errors.ts'
-import { checkRange, throwIfAborted, type ByteSource } from './byteRange.ts'
+import { allocate, checkRange, throwIfAborted, type ByteSource } from './byteRange.ts'
 import { bodyOf, type Connection } from './httpConnection.ts'
 
 /**
@@ -39,7 +39,7 @@ export class ForwardSource implements ByteSource {
   ): Promise<Uint8Array<ArrayBuffer>> {
     throwIfAborted(signal, this.name)
     checkRange(this.name, this.size, begin, end)
-    const bytes = new Uint8Array(end - begin)
+    const bytes = allocate(this.name, end - begin)
     let have = 0
     let furthest = 0
     const connection = this.#connection

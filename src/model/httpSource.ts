@@ -1,4 +1,4 @@
-import { checkRange, throwIfAborted, type ByteSource } from './byteRange.ts'
+import { allocate, checkRange, throwIfAborted, type ByteSource } from './byteRange.ts'
 import { ForwardSource } from './forwardSource.ts'
 import {
   Connection,
@@ -130,7 +130,7 @@ class RangeSource implements ByteSource {
   async read(begin: number, end: number, signal?: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
     throwIfAborted(signal, this.name)
     checkRange(this.name, this.size, begin, end)
-    const bytes = new Uint8Array(end - begin)
+    const bytes = allocate(this.name, end - begin)
     bytes.set(this.#head.subarray(begin, end))
     let have = Math.max(0, Math.min(end, this.#head.length) - begin)
     if (have >= bytes.length) return bytes

@@ -1,4 +1,4 @@
-import type { ByteSource } from './byteRange.ts'
+import { allocate, type ByteSource } from './byteRange.ts'
 
 /** Bytes of one request at most. */
 export const REQUEST_BYTES = 32 * 2 ** 20
@@ -62,7 +62,7 @@ export async function* readSpans(
   let data: Uint8Array<ArrayBuffer> | undefined
   try {
     for (const span of spans) {
-      const bytes = new Uint8Array(span.end - span.begin)
+      const bytes = allocate(source.name, span.end - span.begin)
       for (let at = span.begin; at < span.end;) {
         if (!data || at >= requests[index]!.end) {
           data = undefined

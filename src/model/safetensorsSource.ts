@@ -1,5 +1,5 @@
 import { KeeplightError } from '../runtime/errors.ts'
-import { hex, sha256Hex, type ByteSource } from './byteRange.ts'
+import { checkSize, hex, sha256Hex, type ByteSource } from './byteRange.ts'
 import { readSpans, requestsFor } from './readSpans.ts'
 import { headerEnd, parseHeader, show, type TensorInfo } from './safetensorsHeader.ts'
 import { openShards, type ShardedSource } from './shards.ts'
@@ -115,6 +115,7 @@ export class SafetensorsSource {
     const files = this.#parts.map((part) => {
       const entries = [...part.tensors].filter(([name]) => wanted.has(name))
       const spans = entries.map(([, { begin, end }]) => {
+        checkSize(this.name, end - begin)
         return { begin: part.dataStart + begin, end: part.dataStart + end }
       })
       return { part, entries, spans }

@@ -123,5 +123,6 @@ describeGolden('full-size models', () => {
       vit.dispose()
       device().trim()
     },
+    600_000,
   )
 })

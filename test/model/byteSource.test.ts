@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { blobSource, bufferSource, type ByteSource } from '../../src/model/byteSource.ts'
 import { readSpans, REQUEST_BYTES, requestsFor, type Span } from '../../src/model/readSpans.ts'
+import { openSafetensors } from '../../src/model/safetensorsSource.ts'
 import { rejectionOf } from '../support/rejectionOf.ts'
 import { expectSameBytes } from '../support/sameBytes.ts'
 import { sha256 } from '../support/sha256.ts'
@@ -39,6 +40,22 @@ it('memory knows its hash, and gives copies; a file has its name', async () => {
   ;(await source.read(0, 10)).fill(9)
   expectSameBytes(own, bytes)
   expect(blobSource(new File([bytes], 'weights.safetensors')).name).toBe('weights.safetensors')
+})
+
+it('a size that a server made up is no reason for a crash', async () => {
+  const size = 2 ** 49
+  const text = `{"w":{"dtype":"U8","shape":[${size}],"data_offsets":[0,${size}]}}`
+  const file = new Uint8Array(8 + text.length)
+  file[0] = text.length
+  file.set(new TextEncoder().encode(text), 8)
+  const inner = bufferSource('made up', file)
+  const checkpoint = await openSafetensors({ ...inner, size: file.length + size })
+  const stream = async (): Promise<void> => {
+    for await (const tensor of checkpoint.stream(['w'])) expect(tensor.name).toBe('w')
+  }
+  const error = await rejectionOf(stream())
+  expect(error.code).toBe('input')
+  expect(error.message).toMatch(/^made up: 562949953421312 bytes at once/)
 })
 
 describe('requests', () => {

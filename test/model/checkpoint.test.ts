@@ -163,8 +163,10 @@ describe("timm's DINOv2 with registers", () => {
     expect(weights.positions).toMatchObject({ shape: [17, 64], zeros: 64 })
   })
 
-  it('of another family is refused, as its names alone say', () => {
-    expect(problemsOf({ ...shapes, 'norm_pre.weight': [64] })).toContain('norm_pre.weight')
+  it('beside tensors of another family is refused', () => {
+    const message = problemsOf({ ...shapes, 'norm_pre.weight': [64] })
+    expect(message).toContain('looks like a timm CLIP checkpoint, but does not fit')
+    expect(message).toMatch(/tensors are missing: .*norm_pre.bias/)
   })
 })
 

@@ -36,6 +36,8 @@ export interface RangeServer {
   /** Answers 200 with everything, with or without a length. */
   ignoresRange: false | 'length' | 'chunked'
   etag: string | undefined
+  /** Of every answer. */
+  readonly headers: Record<string, string>
   close(): Promise<void>
 }
 
@@ -44,6 +46,7 @@ export async function serveRanges(): Promise<RangeServer> {
   const server = createServer((request, response) => {
     const path = request.url ?? '/'
     const range = request.headers.range
+    if (request.method === 'OPTIONS') return void response.writeHead(204, state.headers).end()
     state.requests.push({ path, range, headers: request.headers })
     answer(state, path, range, response).catch(() => response.destroy())
   })
@@ -57,6 +60,7 @@ export async function serveRanges(): Promise<RangeServer> {
     sent: 0,
     ignoresRange: false,
     etag: '"one"',
+    headers: {},
     close: () =>
       new Promise<void>((resolve) => {
         server.closeAllConnections()
@@ -72,6 +76,7 @@ async function answer(
   range: string | undefined,
   response: ServerResponse,
 ): Promise<void> {
+  for (const [name, value] of Object.entries(state.headers)) response.setHeader(name, value)
   const to = state.redirects.get(path)
   if (to !== undefined) return void response.writeHead(302, { location: to }).end()
   const file = state.files.get(path)
@@ -104,7 +109,11 @@ async function answer(
     const piece = body.subarray(at, Math.min(stop, at + (1 << 16)))
     if (!response.write(piece)) {
       await new Promise<void>((resolve) => {
-        response.once('drain', resolve).once('close', resolve)
+        const go = (): void => {
+          response.off('drain', go).off('close', go)
+          resolve()
+        }
+        response.on('drain', go).on('close', go)
       })
     }
     state.sent += piece.length

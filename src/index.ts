@@ -38,6 +38,7 @@ export { DEFAULT_MODEL, loadModel } from './loadModel.ts'
 export type { LoadOptions, LoadProgress, ModelSource } from './loadModel.ts'
 export { findManifest, manifests } from './model/manifest.ts'
 export { parseManifest, type HubPlace, type ModelManifest } from './model/manifestFormat.ts'
+export type { WeightDtype } from './model/convertWeights.ts'
 export {
   modelFromBytes,
   VisionModel,

@@ -1,8 +1,11 @@
 import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { loadTextModel, type TextModel } from '../src/index.node.ts'
+import { findManifest, loadTextModel, type TextModel } from '../src/index.node.ts'
+import { fetchMerges } from '../src/loadTextModel.ts'
 import { describeShared, readShared } from './support/golden.ts'
 import { smallTower, TEXT_FEATURE } from './support/smallTower.ts'
 import { rejectionOf } from './support/rejectionOf.ts'
@@ -48,5 +51,24 @@ describeShared('loadTextModel in Node', () => {
     expect((await bad).message).toContain('expected 48894 merges')
     const damaged = rejectionOf(loadTextModel(new Blob(['{}']), { merges }))
     expect((await damaged).code).toBe('format')
+  })
+
+  it("asks the hub for a named model's merges, and for no model's that has no texts", async () => {
+    const asked: string[] = []
+    const server = createServer((request, response) => {
+      asked.push(request.url!)
+      response.statusCode = request.url!.includes('patch32') ? 200 : 404
+      response.end('merges')
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+    const fetchOf = (name: string): ReturnType<typeof fetchMerges> =>
+      fetchMerges(findManifest(name)!, undefined, endpoint)
+    expect(new TextDecoder().decode(await fetchOf('clip-vit-b-32'))).toBe('merges')
+    expect(asked).toEqual(['/openai/clip-vit-base-patch32/resolve/refs%2Fpr%2F15/merges.txt'])
+    expect((await rejectionOf(fetchOf('clip-vit-b-16'))).message).toContain('answered 404')
+    expect((await rejectionOf(fetchOf('dino-vit-s-8'))).message).toContain('it has no text tower')
+    expect(asked).toHaveLength(2)
+    server.close()
   })
 })

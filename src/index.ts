@@ -93,6 +93,7 @@ export {
 export type { VitConfig } from './model/vit/config.ts'
 
 export { classesOf } from './data/classes.ts'
+export type { Holder, ImageCollection, ImageContent } from './data/collection.ts'
 export { decodeImage } from './data/decode.ts'
 export { embedImages, type EmbedOptions } from './data/embedImages.ts'
 export { prepareViews, type ViewOptions } from './data/augment.ts'

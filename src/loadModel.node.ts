@@ -1,21 +1,25 @@
-import { readdir, readFile, stat } from 'node:fs/promises'
-import { basename, join, resolve } from 'node:path'
+import { readdir, realpath, stat } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { decodeSource } from './data/decodeSource.node.ts'
 import {
   findWeights,
   keeplightTinyUrl,
   makeModel,
+  readIndex,
   type FoundWeights,
   type LoadOptions,
   type ModelSource,
 } from './loadModel.ts'
+import { fileSource } from './model/byteSource.node.ts'
+import type { ByteSource } from './model/byteSource.ts'
 import { downloadModel } from './model/hub.node.ts'
+import { KnownHashes } from './model/hubCache.node.ts'
 import { findManifest, unknownModel } from './model/manifest.ts'
 import type { ModelManifest } from './model/manifestFormat.ts'
 import type { VisionModel } from './model/model.ts'
 import { createDevice } from './runtime/adapter.node.ts'
-import type { Environment } from './runtime/cacheFolder.node.ts'
+import { defaultCacheFolder, type Environment } from './runtime/cacheFolder.node.ts'
 import { KeeplightError } from './runtime/errors.ts'
 
 export interface NodeLoadOptions extends LoadOptions {
@@ -28,7 +32,8 @@ export interface NodeLoadOptions extends LoadOptions {
  *
  * @param source the name of a model (`keeplight-tiny`, `clip-vit-b-32`, `facebook/dino-vits8`, …; see
  *   `manifests`), which is downloaded to the Hugging Face cache unless it is there; the path of a
- *   safetensors file or of a folder that holds `model.safetensors`; an http address; or the bytes.
+ *   safetensors file, of an index of several, or of a folder that holds `model.safetensors` or
+ *   `model.safetensors.index.json`; an http address; or the bytes.
  *   A name goes before a path: write `./clip-vit-b-32` for a folder that has a model's name.
  * @throws KeeplightError `input` when it can't be had, `format` when it is no known encoder or not the
  *   one that was named, `usage` for Hugging Face variables that make no sense, `aborted`
@@ -42,7 +47,7 @@ export async function loadModel(
   const remote = !local || /^https?:/.test(String(source))
   const weights = remote
     ? await findWeights(source, options)
-    : await readWeights(await locateModel(source, options))
+    : await openWeights(await locateModel(source, options), options)
   return makeModel(weights, options, () => createDevice())
 }
 
@@ -97,7 +102,9 @@ async function fileIn(name: string, folder: string): Promise<string> {
   const files = await readdir(folder).catch((cause: unknown) => {
     throw new KeeplightError('input', `model ${name}: the folder can't be read: ${String(cause)}`)
   })
-  if (files.includes('model.safetensors')) return join(folder, 'model.safetensors')
+  for (const file of ['model.safetensors', 'model.safetensors.index.json']) {
+    if (files.includes(file)) return join(folder, file)
+  }
   const pickled = files.find((file) => /\.(bin|pth?|ckpt)$/.test(file))
   throw new KeeplightError(
     'input',
@@ -108,11 +115,29 @@ async function fileIn(name: string, folder: string): Promise<string> {
   )
 }
 
-async function readWeights({ name, path, manifest }: LocatedModel): Promise<FoundWeights> {
-  const bytes = await readFile(path).catch((cause: unknown) => {
-    throw new KeeplightError('input', `model ${name}: ${path} can't be read: ${String(cause)}`, {
-      cause,
-    })
-  })
-  return { name, bytes: new Uint8Array(bytes), ...(manifest && { manifest }) }
+/** Opens the weights on disk. A file's hash is remembered, so that it is computed once. */
+async function openWeights(
+  { name, path, manifest }: LocatedModel,
+  { env = process.env, signal }: NodeLoadOptions,
+): Promise<FoundWeights> {
+  const file = await fileSource(path)
+  const found = { name, ...(manifest && { manifest }) }
+  if (path.endsWith('.index.json')) {
+    const index = await readIndex(file, signal)
+    const folder = dirname(path)
+    return {
+      ...found,
+      source: { name: path, index, open: (part) => fileSource(join(folder, part)) },
+    }
+  }
+  const hashes = new KnownHashes(defaultCacheFolder(env))
+  const source: ByteSource = {
+    ...{ name: file.name, size: file.size },
+    ...(file.lanes !== undefined && { lanes: file.lanes }),
+    ...(file.durable !== undefined && { durable: file.durable }),
+    read: (begin, end, signal) => file.read(begin, end, signal),
+    sha256: async (signal) => hashes.of(await realpath(path), signal),
+    close: async () => file.close?.(),
+  }
+  return { ...found, source }
 }

@@ -1,7 +1,9 @@
+import { blobSource, bufferSource, httpSource, type ByteSource } from './model/byteSource.ts'
 import { decodeSource } from './data/decodeSource.ts'
 import { checkAgainstManifest, findManifest, hubAddress, unknownModel } from './model/manifest.ts'
 import type { ModelManifest } from './model/manifestFormat.ts'
-import { modelFromBytes, type ModelOptions, type VisionModel } from './model/model.ts'
+import { modelFromSource, type ModelOptions, type VisionModel } from './model/model.ts'
+import type { ShardedSource } from './model/safetensorsSource.ts'
 import { createDevice, type Device } from './runtime/device.ts'
 import { KeeplightError } from './runtime/errors.ts'
 
@@ -36,8 +38,8 @@ export interface LoadOptions extends Omit<ModelOptions, 'device' | 'onProgress' 
  * Loads an encoder in a page.
  *
  * @param source the name of a model (`keeplight-tiny`, `clip-vit-b-32`, `facebook/dino-vits8`, …; see
- *   `manifests`), the address of a safetensors file, or the file itself. Without `./` or `https://`
- *   before it a name's file is fetched from the Hugging Face hub.
+ *   `manifests`), which is read from the Hugging Face hub; the address of a safetensors file or of a
+ *   `model.safetensors.index.json`; or the file itself. Only the tensors of the image tower are fetched.
  * @throws KeeplightError `input` when it can't be fetched, `format` when it is no known encoder or
  *   not the one that was named
  */
@@ -49,38 +51,37 @@ export async function loadModel(
   return makeModel(await findWeights(source, options), options, () => createDevice())
 }
 
-/** The weights of a model as they were found. */
+/** The weights of a model as they were found; nothing but their beginning is read yet. */
 export interface FoundWeights {
   readonly name: string
-  readonly bytes: Uint8Array<ArrayBuffer>
+  readonly source: ByteSource | ShardedSource
   /** What is known of a model that was asked for by its name. */
   readonly manifest?: ModelManifest
-  /** Whether the bytes are as the manifest says; else they are compared. */
-  readonly verified?: boolean
 }
 
-/** Fetches or takes over the weights. */
+/** Opens the weights where a page can: an address, a file of the visitor's, memory. */
 export async function findWeights(
   source: ModelSource,
   { signal }: LoadOptions,
 ): Promise<FoundWeights> {
-  if (source instanceof ArrayBuffer) return { name: 'model', bytes: new Uint8Array(source) }
+  if (source instanceof ArrayBuffer) {
+    return { name: 'model', source: bufferSource('model', source) }
+  }
   if (source instanceof Blob) {
     const name = source instanceof File ? source.name : 'model'
-    return { name, bytes: new Uint8Array(await source.arrayBuffer()) }
+    return { name, source: blobSource(source, name) }
   }
   const manifest = typeof source === 'string' ? findManifest(source) : undefined
   if (manifest) {
     return {
       name: manifest.name,
-      bytes: await fetchBytes(addressOf(manifest), signal),
+      source: await openAddress(addressOf(manifest), signal),
       manifest,
-      verified: manifest.sha256 === null,
     }
   }
   const isAddress = typeof source !== 'string' || /^[a-z]+:|[./]/i.test(source)
   if (!isAddress) throw unknownModel(source, 'the address of a safetensors file, or the file')
-  return { name: String(source), bytes: await fetchBytes(source, signal) }
+  return { name: String(source), source: await openAddress(source, signal) }
 }
 
 /** Where a page fetches a named model from. */
@@ -89,22 +90,39 @@ function addressOf({ repository, revision, commit, file }: ModelManifest): URL {
   return hubAddress({ repository, revision: commit ?? revision, file })
 }
 
-async function fetchBytes(
-  url: string | URL,
+/** A safetensors file, or the files of a `model.safetensors.index.json`, behind an address. */
+async function openAddress(
+  address: string | URL,
   signal: AbortSignal | undefined,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const failed = (reason: string): KeeplightError =>
-    signal?.aborted
-      ? new KeeplightError('aborted', 'loading the model was stopped')
-      : new KeeplightError('input', `the weights at ${String(url)} can't be fetched: ${reason}`)
-  const response = await fetch(url, signal ? { signal } : {}).catch((cause: unknown) => {
-    throw failed(String(cause))
-  })
-  if (!response.ok) throw failed(`the server answered ${response.status}`)
-  const bytes = await response.arrayBuffer().catch((cause: unknown) => {
-    throw failed(String(cause))
-  })
-  return new Uint8Array(bytes)
+): Promise<ByteSource | ShardedSource> {
+  const options = signal ? { signal } : {}
+  const text = String(address)
+  // A page made these itself: their bytes are in its memory.
+  if (/^(blob|data):/.test(text)) return blobSource(await (await fetch(text)).blob(), 'model')
+  const file = await httpSource(address, options)
+  if (!/\.index\.json$/.test(text.replace(/[?#].*$/, ''))) return file
+  const index = await readIndex(file, signal)
+  const base = typeof location === 'undefined' ? undefined : location.href
+  const place = new URL(text, base)
+  return { name: file.name, index, open: (part) => httpSource(new URL(part, place), options) }
+}
+
+/** Far more than an index has, and little enough for memory. */
+const MAX_INDEX_BYTES = 64e6
+
+/** The text of an index of shards. */
+export async function readIndex(file: ByteSource, signal?: AbortSignal): Promise<string> {
+  try {
+    if (file.size > MAX_INDEX_BYTES) {
+      throw new KeeplightError(
+        'format',
+        `${file.name}: ${file.size} bytes are too many for an index of weights`,
+      )
+    }
+    return new TextDecoder().decode(await file.read(0, file.size, signal))
+  } finally {
+    await file.close?.()
+  }
 }
 
 /**
@@ -113,7 +131,7 @@ async function fetchBytes(
  * @param create makes a device where the options name none
  */
 export async function makeModel(
-  { name, bytes, manifest, verified = true }: FoundWeights,
+  { name, source, manifest }: FoundWeights,
   options: LoadOptions,
   create: () => Promise<Device>,
 ): Promise<VisionModel> {
@@ -122,7 +140,7 @@ export async function makeModel(
   try {
     const preprocess = options.preprocess ?? manifest?.preprocess
     const { onProgress, ...others } = options
-    model = await modelFromBytes(name, bytes, {
+    model = await modelFromSource(name, source, {
       ...others,
       device,
       ...(preprocess && { preprocess }),
@@ -132,12 +150,6 @@ export async function makeModel(
       }),
     })
     if (manifest) checkAgainstManifest(manifest, model)
-    if (manifest && !verified && model.hash !== manifest.sha256) {
-      throw new KeeplightError(
-        'format',
-        `model ${name}: what was fetched has SHA-256 ${model.hash}, expected ${manifest.sha256}`,
-      )
-    }
     if (!options.device) model.onDispose(() => device.close())
     return model
   } catch (error) {

@@ -10,9 +10,12 @@ import {
 import type { ModelSource } from './loadModel.ts'
 import { locateModel, type NodeLoadOptions } from './loadModel.node.ts'
 import { fileSource } from './model/byteSource.node.ts'
+import { downloadTokenizer } from './model/hub.node.ts'
 import { hubEnvironment } from './model/hubEnvironment.node.ts'
+import type { ModelManifest } from './model/manifestFormat.ts'
 import type { TextModel } from './model/text/textModel.ts'
 import { createDevice } from './runtime/adapter.node.ts'
+import { KeeplightError } from './runtime/errors.ts'
 
 /** Files with merges, as they lie beside a model's weights. */
 const MERGES = ['tokenizer.json', 'merges.txt', 'bpe_simple_vocab_16e6.txt.gz']
@@ -48,11 +51,27 @@ async function findLocal(
   const { name, path, manifest } = located
   const beside = merges ? undefined : await mergesBeside(path)
   if (beside || merges || !manifest) return { name, source: await fileSource(path), merges: beside }
-  // The cache holds the weights alone; merges are small, and come with each start.
-  const { endpoint, offline } = hubEnvironment(env ?? process.env)
-  if (offline) return { name, source: await fileSource(path) }
-  const fetched = await fetchMerges(manifest, signal, endpoint)
-  return { name, source: await fileSource(path), merges: fetched }
+  const own = await tokenizerOf(manifest, env, signal)
+  return { name, source: await fileSource(path), merges: own }
+}
+
+/** The vocabulary of a named model from the cache, or from the hub; undefined offline without either. */
+async function tokenizerOf(
+  manifest: ModelManifest,
+  env: NodeLoadOptions['env'] = process.env,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  if (!manifest.tokenizer) return undefined
+  try {
+    const path = await downloadTokenizer(manifest, { env, ...(signal && { signal }) })
+    return new Uint8Array(await readFile(path))
+  } catch (error) {
+    const { endpoint, offline } = hubEnvironment(env)
+    const other = error instanceof KeeplightError && /^(format|input)$/.test(error.code)
+    if (!other) throw error
+    // A repository may have the same merges in another file alone; whether they fit is checked later.
+    return offline ? undefined : fetchMerges(manifest, signal, endpoint)
+  }
 }
 
 async function mergesBeside(path: string): Promise<Uint8Array<ArrayBuffer> | undefined> {

@@ -1,9 +1,9 @@
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { loadModel } from '../src/index.node.ts'
+import { loadModel, parseSafetensors, serializeSafetensors } from '../src/index.node.ts'
 import { keeplightTinyUrl } from '../src/loadModel.ts'
 import { KeeplightError } from '../src/runtime/errors.ts'
 
@@ -53,6 +53,38 @@ describe('loadModel in Node', () => {
       await model.dispose()
     }
     expect(names).toEqual(['model.safetensors', 'model.safetensors', 'model.safetensors', 'mine'])
+  })
+
+  it('takes weights in several files, by their index or its folder', async () => {
+    const whole = parseSafetensors(new Uint8Array(readFileSync(tiny)))
+    const { tensors } = whole
+    const names = [...tensors.keys()].sort()
+    const files = ['model-00001-of-00002.safetensors', 'model-00002-of-00002.safetensors']
+    const fileOf = (i: number): string => files[i % 2]!
+    const place = join(folder, 'shards')
+    mkdirSync(place)
+    for (const file of files) {
+      const part = names
+        .filter((_, i) => fileOf(i) === file)
+        .map((name) => {
+          const { shape } = tensors.get(name)!
+          return [name, { dtype: 'F32', shape, data: whole.float32(name) }] as const
+        })
+      writeFileSync(join(place, file), serializeSafetensors(Object.fromEntries(part)))
+    }
+    const index = join(place, 'model.safetensors.index.json')
+    const map = Object.fromEntries(names.map((name, i) => [name, fileOf(i)]))
+    writeFileSync(index, JSON.stringify({ metadata: {}, weight_map: map }))
+
+    const pixels = new Uint8Array(64 * 64 * 3).map((_, i) => i % 251)
+    const features: number[][] = []
+    for (const source of ['keeplight-tiny', index, place]) {
+      const model = await loadModel(source)
+      features.push([...(await model.embedPixels(pixels))])
+      await model.dispose()
+    }
+    expect(features[1]).toEqual(features[0])
+    expect(features[2]).toEqual(features[0])
   })
 
   it('says what is wrong with a name or path, and what else there is', async () => {

@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import type { Context } from './context.ts'
 import { integer } from './options.ts'
 import { runCluster } from './runCluster.ts'
-import { addCommonOptions, addTrainingOptions } from './settings.ts'
+import { addCommonOptions, addDataOptions, addTrainingOptions } from './settings.ts'
 import type { ClusterSettings } from './settings.ts'
 import type { Score } from './report/data.ts'
 import type { Summary } from './writeResults.ts'
@@ -12,15 +12,20 @@ import type { Terminal } from './terminal.ts'
 export function addClusterCommand(program: Command, context: (quiet: Output) => Context): void {
   const command = program
     .command('cluster')
-    .summary('sort a folder of images into clusters')
-    .description('Sorts a folder of images into clusters and writes a report that opens offline.')
-    .argument('<data>', 'folder of images, flat or with one subfolder per class')
+    .summary('sort images into clusters')
+    .description('Sorts images into clusters and writes a report that opens offline.')
+    .argument(
+      '<data>',
+      'folder, .tar, .tar.gz or .zip of images, flat or one subfolder per class; list of files; ' +
+        'CIFAR or STL-10 binaries',
+    )
     .requiredOption('-k, --clusters <n>', 'number of clusters', integer(2, 10_000))
     .option('-o, --out <folder>', 'where the results go', 'keeplight-out')
     .option(
       '--profile <file>',
       'time every GPU dispatch: a table, and a trace for Chrome in a file',
     )
+  addDataOptions(command)
   addTrainingOptions(command)
   addCommonOptions(command)
   command
@@ -29,7 +34,8 @@ export function addClusterCommand(program: Command, context: (quiet: Output) => 
       `
 Examples:
   $ keeplight cluster ./photos -k 10
-  $ keeplight cluster ./photos -k 10 --out ./sorted --seed 7
+  $ keeplight cluster photos.tar.gz -k 10 --out ./sorted --seed 7
+  $ keeplight cluster cifar-10-batches-bin -k 10
   $ keeplight cluster ./photos -k 10 --preset paper
   $ keeplight cluster ./photos -k 10 --json --quiet | jq .scores
 

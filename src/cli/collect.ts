@@ -1,11 +1,10 @@
 import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { FeatureCache, FileIndex } from '../data/cache.node.ts'
 import type { CacheRecord, FileStamp } from '../data/cache.node.ts'
-import { decodeImages } from '../data/decode.node.ts'
+import type { ImageCollection } from '../data/collection.ts'
+import { decodeCollection } from '../data/decode.node.ts'
 import type { PoolSettings } from '../data/decode.node.ts'
 import { rawEdge } from '../data/decodeMessages.node.ts'
-import type { ImageFolder } from '../data/folder.node.ts'
 import type { PreprocessConfig } from '../model/preprocess.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import type { Features } from '../model/features.ts'
@@ -41,10 +40,10 @@ export interface BrokenFile {
   readonly message: string
 }
 
-/** The features of a folder's readable images, in the folder's order. */
-export interface Collection {
+/** The features of a collection's readable images, in its order. */
+export interface Collected {
   readonly features: Features
-  /** Indices into the folder's files of the images that were read. */
+  /** Indices into the collection's files of the images that were read. */
   readonly kept: readonly number[]
   /** N · 32 · 32 · 3 bytes for raw-pixel k-means. */
   readonly raw: Uint8Array
@@ -56,36 +55,37 @@ export interface Collection {
 }
 
 /**
- * Turns a folder of images into features: those known from the cache at once, the others decoded on
+ * Turns a collection of images into features: those known from the cache at once, the others decoded on
  * threads while the GPU embeds the batch before. Each finished batch is saved before the next, so a
  * killed run loses no more than one.
  *
  * @throws KeeplightError `input` when no image can be read, `aborted` after `signal`
  */
 export async function collectFeatures(
-  folder: ImageFolder,
+  collection: ImageCollection,
   model: Encoder,
   options: CollectOptions,
-): Promise<Collection> {
-  const store = new FeatureStore(folder.files.length, options.views, model.dimension)
-  const cache = Cache.open(folder, model, options)
+): Promise<Collected> {
+  const { files } = collection
+  const store = new FeatureStore(files.length, options.views, model.dimension)
+  const cache = Cache.open(collection, model, options)
   try {
-    const missing = await fillFromCache(folder, store, cache)
-    const progress = options.terminal.progress('embedding', folder.files.length, 'images')
-    const reused = folder.files.length - missing.length
+    const missing = await fillFromCache(collection, store, cache)
+    const progress = options.terminal.progress('embedding', files.length, 'images')
+    const reused = files.length - missing.length
     progress.update(reused)
-    const broken = await embedMissing(missing, store, cache, model, options, (done) =>
+    const broken = await embedMissing(collection, missing, store, cache, model, options, (done) =>
       progress.update(reused + done),
     ).finally(() => progress.stop())
-    if (broken.length === folder.files.length) {
+    if (broken.length === files.length) {
       throw new KeeplightError(
         'input',
-        `${folder.root}: none of the ${broken.length} images can be read; the first, ` +
-          `${broken[0].path}: ${broken[0].message}. Give a folder of intact images.`,
+        `${collection.root}: none of the ${broken.length} images can be read; the first, ` +
+          `${broken[0].path}: ${broken[0].message}. Give intact images.`,
       )
     }
     const dead = new Set(broken.map(({ path }) => path))
-    const kept = folder.files.flatMap((path, i) => (dead.has(path) ? [] : [i]))
+    const kept = files.flatMap((path, i) => (dead.has(path) ? [] : [i]))
     const cacheInfo = cache && { folder: cache.folder, bytes: cache.bytes }
     const embedded = missing.length - broken.length
     return { ...store.take(kept), kept, broken, reused, embedded, cache: cacheInfo }
@@ -97,27 +97,44 @@ export async function collectFeatures(
 interface MissingFile {
   readonly index: number
   readonly path: string
-  readonly absolute: string
   readonly stamp: FileStamp | undefined
 }
 
 async function fillFromCache(
-  folder: ImageFolder,
+  collection: ImageCollection,
   store: FeatureStore,
   cache: Cache | undefined,
 ): Promise<MissingFile[]> {
   const missing: MissingFile[] = []
-  for (const [index, path] of folder.files.entries()) {
-    const absolute = join(folder.root, path)
-    const stamp = cache && (await stat(absolute).catch(() => undefined))
+  const stamps = new Stamps(collection)
+  for (const [index, path] of collection.files.entries()) {
+    const stamp = cache && (await stamps.of(index))
     const record = stamp && cache.lookup(path, stamp)
     if (record) store.set(index, record)
-    else missing.push({ index, path, absolute, stamp })
+    else missing.push({ index, path, stamp })
   }
   return missing
 }
 
+/** By what each image is known without being read: size and time of the file that it is, or lies in. */
+class Stamps {
+  private readonly shared = new Map<string, FileStamp | undefined>()
+
+  constructor(private readonly collection: ImageCollection) {}
+
+  async of(index: number): Promise<FileStamp | undefined> {
+    const holder = this.collection.holder?.(index)
+    if (!holder) return undefined
+    if (this.shared.has(holder.path)) return this.shared.get(holder.path)
+    const entry = await stat(holder.path).catch(() => undefined)
+    const stamp = entry && { size: entry.size, mtimeMs: entry.mtimeMs }
+    if (!holder.own) this.shared.set(holder.path, stamp)
+    return stamp
+  }
+}
+
 async function embedMissing(
+  collection: ImageCollection,
   missing: readonly MissingFile[],
   store: FeatureStore,
   cache: Cache | undefined,
@@ -150,12 +167,13 @@ async function embedMissing(
   // A second round takes what turned out damaged in the cache.
   for (let todo = missing; todo.length > 0;) {
     const damaged: MissingFile[] = []
-    const paths = todo.map((file) => file.absolute)
+    const byIndex = new Map(todo.map((file) => [file.index, file]))
+    const indices = [...byIndex.keys()]
     const known = cache?.hashes()
     const settings = { ...decoding, signal, preprocess: model.preprocess, views, seed: viewSeed }
-    for await (const outcome of decodeImages(paths, { ...settings, known })) {
+    for await (const outcome of decodeCollection(collection, { ...settings, indices, known })) {
       if (signal?.aborted) break
-      const file = todo[outcome.index]
+      const file = byIndex.get(outcome.index)!
       if (!outcome.ok) {
         broken.push({ path: file.path, message: outcome.message })
         onProgress(++done)
@@ -169,7 +187,7 @@ async function embedMissing(
         damaged.push(file)
       }
     }
-    todo = damaged
+    todo = damaged.sort((a, b) => a.index - b.index)
   }
   if (signal?.aborted) throw stopped()
   await flush()
@@ -196,7 +214,7 @@ function stopped(): KeeplightError {
   return new KeeplightError('aborted', 'stopped; the images that were finished are cached')
 }
 
-/** Features as they come in, by the image's place in the folder. */
+/** Features as they come in, by the image's place in the collection. */
 class FeatureStore {
   private readonly features: Float32Array
   private readonly raw: Uint8Array
@@ -241,7 +259,7 @@ class FeatureStore {
   }
 }
 
-/** The feature cache and the folder's file index as one; failures to write end its use, not the run. */
+/** The feature cache and the collection's file index as one; failures to write end its use, not the run. */
 class Cache {
   private working = true
 
@@ -252,7 +270,11 @@ class Cache {
     private readonly terminal: Terminal,
   ) {}
 
-  static open(folder: ImageFolder, model: Encoder, options: CollectOptions): Cache | undefined {
+  static open(
+    collection: ImageCollection,
+    model: Encoder,
+    options: CollectOptions,
+  ): Cache | undefined {
     const { cacheFolder, views, terminal } = options
     if (cacheFolder === undefined) return undefined
     const { hash, preprocess, dimension } = model
@@ -266,7 +288,7 @@ class Cache {
         dimension,
         rawBytes,
       })
-      return new Cache(cacheFolder, features, new FileIndex(cacheFolder, folder.root), terminal)
+      return new Cache(cacheFolder, features, new FileIndex(cacheFolder, collection.root), terminal)
     } catch (error) {
       terminal.warn(
         `the cache ${cacheFolder} can't be used (${String(error)}); going on without it`,

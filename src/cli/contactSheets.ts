@@ -1,4 +1,5 @@
-import { join, relative, sep } from 'node:path'
+import { relative, sep } from 'node:path'
+import type { ImageCollection } from '../data/collection.ts'
 import { decodeThumbnails } from '../data/decode.node.ts'
 import type { PoolSettings } from '../data/decode.node.ts'
 import type { Thumbnail } from '../data/decodeImage.node.ts'
@@ -16,8 +17,8 @@ const smallestSheet = 2
 const thumbnailBytesInAll = 24 * 1024 * 1024
 
 export interface SheetOptions {
-  /** Absolute folder of the images, and of the report. */
-  readonly root: string
+  readonly collection: ImageCollection
+  /** Absolute folder of the report. */
   readonly out: string
   readonly terminal: Terminal
   readonly signal?: AbortSignal
@@ -35,13 +36,16 @@ export async function makeContactSheets(
   const members: Assignment[][] = Array.from({ length: k }, () => [])
   for (const assignment of assignments) members[assignment.cluster].push(assignment)
   const chosen = members.map((all) => choose(all.sort(bySureness), limit))
+  const indexOf = new Map(options.collection.files.map((path, index) => [path, index]))
   const thumbnails = await loadThumbnails(
-    chosen.flatMap(({ surest, leastSure }) => [...surest, ...leastSure]),
+    chosen
+      .flatMap(({ surest, leastSure }) => [...surest, ...leastSure])
+      .map(({ path }) => indexOf.get(path)!),
     options,
   )
   const toImage = (assignment: Assignment): ReportImage => ({
     assignment,
-    href: linkTo(join(options.root, assignment.path), options.out),
+    href: linkTo(options.collection, indexOf.get(assignment.path)!, options.out),
     thumbnail: thumbnails.get(assignment.path),
   })
   return chosen.map(({ surest, leastSure }, id) => {
@@ -82,22 +86,22 @@ function majorityOf(all: readonly Assignment[]): ReportCluster['majority'] {
 }
 
 async function loadThumbnails(
-  chosen: readonly Assignment[],
-  { root, terminal, signal, decoding }: SheetOptions,
+  chosen: readonly number[],
+  { collection, terminal, signal, decoding }: SheetOptions,
 ): Promise<Map<string, Thumbnail>> {
   const progress = terminal.progress('report', chosen.length, 'thumbnails')
-  const paths = chosen.map(({ path }) => join(root, path))
-  const settings = { ...decoding, signal, height: thumbnailHeight }
+  const indices = [...chosen].sort((a, b) => a - b)
+  const settings = { ...decoding, signal, indices, height: thumbnailHeight }
   const thumbnails = new Map<string, Thumbnail>()
   let bytes = 0
   let done = 0
   try {
-    for await (const outcome of decodeThumbnails(paths, settings)) {
+    for await (const outcome of decodeThumbnails(collection, settings)) {
       progress.update(++done)
       if (!outcome.ok || bytes + outcome.bytes.length > thumbnailBytesInAll) continue
       bytes += outcome.bytes.length
       const { width, height, bytes: file } = outcome
-      thumbnails.set(chosen[outcome.index].path, { width, height, bytes: file })
+      thumbnails.set(outcome.path, { width, height, bytes: file })
     }
   } finally {
     progress.stop()
@@ -105,8 +109,13 @@ async function loadThumbnails(
   return thumbnails
 }
 
-/** The way from the report to a file with `/` between parts; undefined across Windows drives. */
-function linkTo(file: string, out: string): string | undefined {
-  const way = relative(out, file)
+/**
+ * The way from the report to an image's file with `/` between parts; undefined when it has no file of
+ * its own, and across Windows drives.
+ */
+function linkTo(collection: ImageCollection, index: number, out: string): string | undefined {
+  const holder = collection.holder?.(index)
+  if (!holder?.own) return undefined
+  const way = relative(out, holder.path)
   return way.includes(':') && sep === '\\' ? undefined : way.split(sep).join('/')
 }

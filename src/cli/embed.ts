@@ -10,13 +10,13 @@ import { prepareOutput, writingTo } from './files.ts'
 import { openModel } from './openModel.ts'
 import { integer } from './options.ts'
 import { describeAdapter } from './runCluster.ts'
-import { addCommonOptions, addModelOptions } from './settings.ts'
-import type { ModelSettings } from './settings.ts'
+import { addCommonOptions, addDataOptions, addModelOptions } from './settings.ts'
+import type { DataSettings, ModelSettings } from './settings.ts'
 import { arrayVariable, resolveShard, shardPath } from './shard.ts'
 import { formatDuration } from './terminal.ts'
 import { useTuning } from './tuning.ts'
 
-interface EmbedSettings extends ModelSettings {
+interface EmbedSettings extends DataSettings, ModelSettings {
   readonly out: string
   readonly store: 'f32' | 'f16'
   readonly shard?: string
@@ -40,7 +40,10 @@ export function addEmbedCommand(
     .description(
       'Runs an encoder over a collection of images and writes one feature vector for each.',
     )
-    .argument('<data>', 'folder, archive or data set of images')
+    .argument(
+      '<data>',
+      'folder, .tar, .tar.gz or .zip of images; list of files; CIFAR or STL-10 binaries',
+    )
     .option('-o, --out <file>', 'where the features go', 'features.safetensors')
     .addOption(
       new Option('--store <dtype>', 'how features are stored')
@@ -52,7 +55,7 @@ export function addEmbedCommand(
     .option('--batch <n>', 'images that go through the encoder together', integer(1, 1024), 32)
     .option('--chunk <n>', 'images that are saved together', integer(1, 1_000_000), 256)
     .option('--overwrite', 'replace features that are there already', false)
-  addCommonOptions(addModelOptions(command))
+  addCommonOptions(addDataOptions(addModelOptions(command)))
   command
     .addHelpText(
       'after',
@@ -93,7 +96,8 @@ async function runEmbed(
     )
   }
   const out = resolve(shardPath(settings.out, shard))
-  const collection = await openCollection(data)
+  const { labels, synsets } = settings
+  const collection = await openCollection(data, { labels, synsets, signal })
   await prepareOutput(dirname(out))
   const part = shard.count > 1 ? `, shard ${shard.index} of ${shard.count}` : ''
   terminal.note(`${collection.root}: ${collection.files.length} images${part}`)

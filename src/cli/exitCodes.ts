@@ -8,7 +8,7 @@ export const exitCodes = {
   internal: 1,
   /** Arguments that make no sense as written. */
   usage: 2,
-  /** The folder of images or the model is missing, unreadable or unsuitable. */
+  /** The images or the model are missing, unreadable or unsuitable. */
   input: 3,
   /** A weights file does not follow its format. */
   format: 4,

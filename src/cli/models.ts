@@ -1,13 +1,19 @@
 import { fileURLToPath } from 'node:url'
 import type { Command } from 'commander'
-import { downloadModel, findManifest, manifests, type ModelManifest } from '../index.node.ts'
+import {
+  downloadModel,
+  downloadTokenizer,
+  findManifest,
+  manifests,
+  type ModelManifest,
+} from '../index.node.ts'
 import { keeplightTinyUrl } from '../loadModel.ts'
-import { cacheStatus, verifyModel, type CacheStatus } from '../model/hub.node.ts'
+import { cacheStatus, partialBytes, verifyModel, type CacheStatus } from '../model/hub.node.ts'
 import { hubEnvironment } from '../model/hubEnvironment.node.ts'
 import { unknownModel } from '../model/manifest.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import type { Context } from './context.ts'
-import { downloadBar } from './openModel.ts'
+import { progressBar } from './openModel.ts'
 
 interface Output {
   readonly quiet: boolean
@@ -90,14 +96,16 @@ async function list({ terminal }: Context): Promise<void> {
       ? [{ path: packagedPath(), state: 'verified' }]
       : await cacheStatus(manifest)
     const best = found.find(({ state }) => state !== 'damaged') ?? found[0]
-    rows.push({ manifest, status: best })
+    const partial = best || isPackaged(manifest) ? 0 : await partialBytes(manifest)
+    rows.push({ manifest, status: best, partial })
   }
   terminal.printJson({
     cache,
-    models: rows.map(({ manifest, status }) => ({
+    models: rows.map(({ manifest, status, partial }) => ({
       ...manifest,
       path: status?.path ?? null,
       state: status?.state ?? null,
+      partial,
     })),
   })
   terminal.print(`${modelTable(rows)}\n\ncache: ${cache}`)
@@ -106,18 +114,26 @@ async function list({ terminal }: Context): Promise<void> {
 export interface ModelRow {
   readonly manifest: ModelManifest
   readonly status: CacheStatus | undefined
+  /** Bytes that an unfinished download left. */
+  readonly partial: number
 }
 
 /** The models as lines of a table. */
 export function modelTable(rows: readonly ModelRow[]): string {
   const head = ['name', 'feature', 'input', 'file', 'licence', 'where']
-  const cells = rows.map(({ manifest, status }) => [
+  const cells = rows.map(({ manifest, status, partial }) => [
     manifest.name,
     String(manifest.features),
     String(manifest.preprocess.size),
     formatSize(manifest.size),
     manifest.licence.id + (manifest.licence.note ? ' *' : ''),
-    isPackaged(manifest) ? 'in the package' : status ? describeStatus(status) : 'not downloaded',
+    isPackaged(manifest)
+      ? 'in the package'
+      : status
+        ? describeStatus(status)
+        : partial > 0
+          ? `${formatSize(partial)} downloaded so far`
+          : 'not downloaded',
   ])
   const table = [head, ...cells]
   const widths = head.map((_, column) => Math.max(...table.map((row) => row[column].length)))
@@ -151,11 +167,18 @@ async function downloadAll(wanted: readonly ModelManifest[], context: Context): 
       terminal.note(`${name} comes with the package`)
       continue
     }
-    const bar = downloadBar(context)
+    const bar = progressBar('download', terminal)
     const path = await downloadModel(manifest, {
       signal,
       onProgress: (progress) => bar.update(progress),
     }).finally(() => bar.stop())
+    // Small, and what the model needs to read text offline; pictures need none.
+    if (manifest.tokenizer) {
+      await downloadTokenizer(manifest, { signal }).catch((error: unknown) => {
+        if (signal.aborted || !(error instanceof KeeplightError)) throw error
+        terminal.warn(error.message)
+      })
+    }
     if (sha256 === null) {
       terminal.note(`${name}: nobody published its SHA-256; it has the one that the hub states`)
     }

@@ -1,7 +1,7 @@
 import { loadModel, type Device, type VisionModel } from '../index.node.ts'
 import type { Context } from './context.ts'
 import type { ModelSettings } from './settings.ts'
-import type { Progress } from './terminal.ts'
+import type { Progress, Terminal } from './terminal.ts'
 
 /** Loads a model by its name or path, showing the download of one that is not there yet. */
 export async function openModel(
@@ -9,23 +9,33 @@ export async function openModel(
   device: Device,
   { terminal, signal }: Context,
 ): Promise<VisionModel> {
-  const bar = downloadBar({ terminal, signal })
+  const download = progressBar('download', terminal)
+  const read = progressBar('loading', terminal)
   try {
     return await loadModel(model, {
       device,
       dtype,
       signal,
-      onProgress: (progress) => {
-        if (progress.phase === 'download') bar.update(progress)
+      onProgress: ({ phase, bytes, total }) => {
+        if (phase === 'download') download.update({ bytes, total })
+        else if (total >= SLOW_BYTES) read.update({ bytes, total })
+        if (phase === 'read') download.stop()
       },
     })
   } finally {
-    bar.stop()
+    download.stop()
+    read.stop()
   }
 }
 
+/** Weights that take seconds to read; less is there at once. */
+const SLOW_BYTES = 200e6
+
 /** A bar that appears with the first bytes, since most models are there already. */
-export function downloadBar({ terminal }: Context): {
+export function progressBar(
+  label: string,
+  terminal: Terminal,
+): {
   update(progress: { bytes: number; total: number }): void
   stop(): void
 } {
@@ -33,7 +43,7 @@ export function downloadBar({ terminal }: Context): {
   const mega = (bytes: number): number => Math.round(bytes / 1e6)
   return {
     update({ bytes, total }) {
-      bar ??= terminal.progress('download', mega(total), 'MB', mega(bytes))
+      bar ??= terminal.progress(label, mega(total), 'MB', mega(bytes))
       bar.update(mega(bytes))
     },
     stop() {

@@ -1,14 +1,14 @@
 import { dirname, resolve } from 'node:path'
 import { defaultCacheFolder } from '../data/cache.node.ts'
-import { scanFolder } from '../data/folder.node.ts'
-import type { ImageFolder } from '../data/folder.node.ts'
+import type { ImageCollection } from '../data/collection.ts'
+import { openCollection } from '../data/openCollection.node.ts'
 import { cluster, createDevice } from '../index.node.ts'
 import type { ClusterResult, Device, VisionModel } from '../index.node.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import { toAssignments } from '../train/assignments.ts'
 import { comparePartitions } from './baselines.ts'
 import { collectFeatures } from './collect.ts'
-import type { Collection } from './collect.ts'
+import type { Collected } from './collect.ts'
 import { makeContactSheets } from './contactSheets.ts'
 import type { Context } from './context.ts'
 import { prepareOutput } from './files.ts'
@@ -21,7 +21,7 @@ import { writeResults } from './writeResults.ts'
 import type { Summary } from './writeResults.ts'
 
 /**
- * The main job: a folder of images in, clusters, scores and a report out.
+ * The main job: a collection of images in, clusters, scores and a report out.
  *
  * What can be found wrong early is found early: the images' number, the output folder, the adapter,
  * and only then comes the long work.
@@ -33,12 +33,13 @@ export async function runCluster(
 ): Promise<Summary> {
   const watch = new Stopwatch()
   const out = resolve(settings.out)
-  const folder = await scanFolder(data)
-  requireImages(data, folder.files.length, settings.k)
+  const { labels, synsets } = settings
+  const collection = await openCollection(data, { labels, synsets, signal })
+  requireImages(data, collection.files.length, settings.k)
   await prepareOutput(out)
   const trace = settings.profile === undefined ? undefined : resolve(settings.profile)
   if (trace !== undefined) await prepareOutput(dirname(trace))
-  terminal.note(describeFolder(folder))
+  terminal.note(describeCollection(collection))
 
   const device = await createDevice({ adapter: settings.adapter })
   try {
@@ -47,22 +48,22 @@ export async function runCluster(
     terminal.note(`${model.name} on ${describeAdapter(device)}`)
     watch.lap('start')
     return await profiled(device, trace, terminal, async () => {
-      const collection = await collectFeatures(folder, model, {
+      const collected = await collectFeatures(collection, model, {
         views: settings.views,
         cacheFolder: settings.cache ? defaultCacheFolder(process.env) : undefined,
         terminal,
         signal,
       })
       watch.lap('embedding')
-      for (const { path, message } of collection.broken.slice(0, 20)) {
+      for (const { path, message } of collected.broken.slice(0, 20)) {
         terminal.warn(`left out ${path}: ${message}`)
       }
-      requireImages(data, collection.kept.length, settings.k)
-      const result = await train(collection, settings, device, { terminal, signal })
+      requireImages(data, collected.kept.length, settings.k)
+      const result = await train(collected, settings, device, { terminal, signal })
       watch.lap('training')
       return finish(
-        folder,
         collection,
+        collected,
         result,
         { settings, out, device, model, watch },
         {
@@ -85,15 +86,16 @@ interface Finish {
 }
 
 async function finish(
-  folder: ImageFolder,
-  collection: Collection,
+  collection: ImageCollection,
+  collected: Collected,
   result: ClusterResult,
   { settings, out, device, model, watch }: Finish,
   { terminal, signal }: Context,
 ): Promise<Summary> {
   const { k, seed } = settings
-  const { features, raw, kept } = collection
-  const labels = folder.labels && Int32Array.from(kept, (index) => folder.labels?.[index] ?? -1)
+  const { features, raw, kept } = collected
+  const all = collection.labels
+  const labels = all && Int32Array.from(kept, (index) => all[index])
   terminal.note('scoring: k-means on features and on raw pixels')
   const scores = await comparePartitions(features, raw, result.assignments, {
     device,
@@ -104,28 +106,28 @@ async function finish(
   })
   watch.lap('scoring')
   const assignments = toAssignments(
-    kept.map((index) => folder.files[index]),
+    kept.map((index) => collection.files[index]),
     result.assignments,
     result.probabilities,
     k,
-    labels && Array.from(labels, (label) => folder.classes[label]),
+    labels && Array.from(labels, (label) => collection.classes[label]),
   )
   const clusters = await makeContactSheets(assignments, k, {
-    root: folder.root,
+    collection,
     out,
     terminal,
     signal,
   })
   watch.lap('report')
   return writeResults({
-    ...{ folder, collection, result, assignments, scores, clusters, labels },
+    ...{ collection, collected, result, assignments, scores, clusters, labels },
     ...{ settings, out, model, timings: watch.laps, adapter: device.adapter },
     tuned: device.choices.entries(),
   })
 }
 
 async function train(
-  { features }: Collection,
+  { features }: Collected,
   settings: ClusterSettings,
   device: Device,
   { terminal, signal }: Context,
@@ -164,7 +166,7 @@ function requireImages(data: string, images: number, k: number): void {
   }
 }
 
-function describeFolder({ root, files, classes, ignored }: ImageFolder): string {
+function describeCollection({ root, files, classes, ignored }: ImageCollection): string {
   const kinds = classes.length > 0 ? ` in ${classes.length} classes` : ''
   const others = ignored > 0 ? `, ${ignored} other files ignored` : ''
   return `${root}: ${files.length} images${kinds}${others}`

@@ -3,7 +3,7 @@ import type { WeightDtype } from '../index.node.ts'
 import { integer, number } from './options.ts'
 
 /** What `keeplight cluster` was asked to do, as parsed. */
-export interface ClusterSettings extends ModelSettings {
+export interface ClusterSettings extends DataSettings, ModelSettings {
   readonly k: number
   readonly out: string
   readonly adapter?: string
@@ -35,6 +35,22 @@ export function addCommonOptions(command: Command): Command {
       false,
     )
     .option('--quiet', 'print errors only', false)
+}
+
+/** Options of what the images are, shared by `cluster` and `embed`. */
+export function addDataOptions(command: Command): Command {
+  const labels = new Option('--labels <kind>', 'which labels of CIFAR-100 count')
+  return command
+    .addOption(labels.choices(['fine', 'coarse']))
+    .option('--synsets <list>', 'part of ImageNet: imagenet-10, imagenet-dogs, or a list file')
+}
+
+/** What `addDataOptions` parses. */
+export interface DataSettings {
+  /** Which labels of CIFAR-100 count. */
+  readonly labels?: 'fine' | 'coarse'
+  /** A part of ImageNet: its name, or the path of a list of synsets. */
+  readonly synsets?: string
 }
 
 /** Which encoder, and how its weights are kept. */

@@ -2,10 +2,10 @@ import { basename, join } from 'node:path'
 import { version } from '../../package.json'
 import { confusionMatrix, serializeSafetensors } from '../index.node.ts'
 import type { ClusterResult, Device, VisionModel } from '../index.node.ts'
-import type { ImageFolder } from '../data/folder.node.ts'
+import type { ImageCollection } from '../data/collection.ts'
 import { assignmentsCsv, assignmentsJson } from '../train/assignments.ts'
 import type { Assignment } from '../train/assignments.ts'
-import type { Collection } from './collect.ts'
+import type { Collected } from './collect.ts'
 import { writeFileAtomic } from './files.ts'
 import { renderReport } from './report.ts'
 import type { ReportCluster, ReportData, Score } from './report/data.ts'
@@ -14,8 +14,8 @@ import { formatDuration } from './terminal.ts'
 
 /** Everything that a run found out. */
 export interface RunResults {
-  readonly folder: ImageFolder
-  readonly collection: Collection
+  readonly collection: ImageCollection
+  readonly collected: Collected
   readonly result: ClusterResult
   readonly assignments: readonly Assignment[]
   readonly scores: readonly Score[]
@@ -49,16 +49,20 @@ export async function writeResults(results: RunResults): Promise<Summary> {
 }
 
 function summarize(results: RunResults) {
-  const { folder, collection, result, scores, clusters, out, model } = results
-  const { broken, reused, embedded, cache, kept } = collection
+  const { collection, collected, result, scores, clusters, out, model } = results
+  const { broken, reused, embedded, cache, kept } = collected
   const files = ['assignments.csv', 'assignments.json', 'head.safetensors', 'metrics.json']
   return {
     keeplight: version,
-    data: folder.root,
+    data: collection.root,
+    kind: collection.kind,
     out,
     files: Object.fromEntries([...files, 'report.html'].map((name) => [name, join(out, name)])),
-    images: { used: kept.length, reused, embedded, broken: broken.length, ignored: folder.ignored },
-    classes: folder.classes,
+    images: {
+      ...{ used: kept.length, reused, embedded, broken: broken.length },
+      ignored: collection.ignored,
+    },
+    classes: collection.classes,
     scores,
     clusters: clusters.map(({ id, size, confidence, majority }) => ({
       id,
@@ -110,21 +114,21 @@ function headMetadata(results: RunResults): Record<string, string> {
   }
 }
 
-function confusionOf({ labels, folder, result }: RunResults): ReportData['confusion'] {
+function confusionOf({ labels, collection, result }: RunResults): ReportData['confusion'] {
   if (!labels) return undefined
-  const size = { classes: folder.classes.length, clusters: result.k }
+  const size = { classes: collection.classes.length, clusters: result.k }
   const { counts } = confusionMatrix(labels, result.assignments, size)
   const rowOf = (i: number): number[] => [...counts.subarray(i * result.k, (i + 1) * result.k)]
-  return { classes: folder.classes, counts: folder.classes.map((_, i) => rowOf(i)) }
+  return { classes: collection.classes, counts: collection.classes.map((_, i) => rowOf(i)) }
 }
 
 function toReport(results: RunResults): ReportData {
-  const { folder, collection, result, scores, clusters, model, adapter, timings } = results
-  const { kept, reused, broken } = collection
+  const { collection, collected, result, scores, clusters, model, adapter, timings } = results
+  const { kept, reused, broken } = collected
   const seconds = timings.reduce((sum, lap) => sum + lap.seconds, 0)
   const { k, ...settings } = trainingSettings(results)
   return {
-    title: basename(folder.root) || folder.root,
+    title: basename(collection.root) || collection.root,
     subtitle:
       `${kept.length.toLocaleString('en')} images in ${k} clusters by ${model.name}, ` +
       `in ${formatDuration(seconds)} on ${adapter.description || adapter.vendor}`,
@@ -137,7 +141,7 @@ function toReport(results: RunResults): ReportData {
     kept: result.kept,
     broken,
     settings: [
-      ['folder', folder.root],
+      [collection.kind, collection.root],
       ['model', model.name],
       ['clusters', String(k)],
       ...Object.entries(settings).map(([name, value]) => [name, String(value)] as const),

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { KeeplightError } from '../runtime/errors.ts'
 import type { PreprocessConfig } from '../model/preprocess.ts'
+import { everyIndex, type ImageCollection, type ImageContent } from './collection.ts'
 import type { Thumbnail } from './decodeImage.node.ts'
 import { DecodePool } from './decodePool.node.ts'
 import type { PoolOutcome } from './decodePool.node.ts'
@@ -12,7 +13,7 @@ export interface PoolSettings {
   readonly workers?: number
   /** Results that may wait for the reader before decoding pauses; default 64. */
   readonly window?: number
-  /** Longest time for one file in milliseconds; default 30,000. */
+  /** Longest time for one image in milliseconds; default 30,000. */
   readonly fileTimeout?: number
   readonly signal?: AbortSignal
   /**
@@ -20,6 +21,10 @@ export interface PoolSettings {
    * build puts it. Code that runs from TypeScript sources names its own compiled copy.
    */
   readonly workerUrl?: URL
+  /** Images to decode, ascending; default all. */
+  readonly indices?: readonly number[]
+  /** Outcomes in the order of the collection, not of completion. */
+  readonly ordered?: boolean
 }
 
 export interface DecodeOptions extends PoolSettings {
@@ -32,35 +37,47 @@ export interface DecodeOptions extends PoolSettings {
   readonly known?: ReadonlySet<string>
 }
 
-/** One file's outcome; `index` is its place in `paths`. */
+/** One image's outcome; `index` is its place in the collection, `path` its name there. */
 export type Outcome<T> =
   | ({ readonly index: number; readonly path: string; readonly ok: true } & T)
   | { readonly index: number; readonly path: string; readonly ok: false; readonly message: string }
 
 export type DecodedImage = Outcome<ViewsResult>
 
+/** Bytes of images that may be in memory at once, beside the one that goes over it. */
+const maximumHeldBytes = 256 * 1024 * 1024
+
 /**
- * Decodes files on worker threads and prepares the model's views there, in order of completion.
+ * Decodes a collection's images on worker threads and prepares the model's views there, in order of
+ * completion unless `ordered` says otherwise.
  *
- * At most `window` files are under way or waiting for the reader, so memory stays constant however
- * long `paths` is. A file that can't be decoded comes back with its reason; it never ends the run.
+ * At most `window` images are under way or waiting for the reader, so memory stays constant however
+ * large the collection is. An image that can't be decoded comes back with its reason; it never ends
+ * the run.
  *
- * @throws KeeplightError `aborted` after `signal`, `internal` when no thread can start
+ * @throws KeeplightError `aborted` after `signal`, `internal` when no thread can start, `input` when
+ *   the collection itself can't be read
  */
-export function decodeImages(
-  paths: readonly string[],
+export function decodeCollection(
+  collection: ImageCollection,
   options: DecodeOptions,
 ): AsyncGenerator<DecodedImage> {
   const { preprocess, views, seed = 0, known = new Set<string>() } = options
-  return runPool<ViewsResult>(paths, options, { kind: 'views', preprocess, views, seed, known })
+  return runPool<ViewsResult>(collection, options, {
+    kind: 'views',
+    preprocess,
+    views,
+    seed,
+    known,
+  })
 }
 
-/** Makes contact-sheet pictures of files, at most `height` pixels high; see {@link decodeImages}. */
+/** Makes contact-sheet pictures, at most `height` pixels high; see {@link decodeCollection}. */
 export function decodeThumbnails(
-  paths: readonly string[],
+  collection: ImageCollection,
   options: PoolSettings & { readonly height: number },
 ): AsyncGenerator<Outcome<Thumbnail>> {
-  return runPool<Thumbnail>(paths, options, { kind: 'thumbnail', height: options.height })
+  return runPool<Thumbnail>(collection, options, { kind: 'thumbnail', height: options.height })
 }
 
 /** How many decoding threads suit this machine: one core is left to the engine. */
@@ -69,48 +86,120 @@ export function defaultWorkers(): number {
 }
 
 async function* runPool<T extends object>(
-  paths: readonly string[],
+  collection: ImageCollection,
   settings: PoolSettings,
   config: WorkerConfig,
 ): AsyncGenerator<Outcome<T>> {
-  if (paths.length === 0) return
-  const { window = 64, fileTimeout = 30_000, signal } = settings
-  const workers = Math.min(settings.workers ?? defaultWorkers(), paths.length)
+  const { window = 64, fileTimeout = 30_000, signal, ordered = false } = settings
+  const { indices = everyIndex(collection) } = settings
+  if (indices.length === 0) return
+  const workers = Math.min(settings.workers ?? defaultWorkers(), indices.length)
   const workerUrl = settings.workerUrl ?? compiledWorker()
   const pool = new DecodePool({ workers, workerUrl, config, fileTimeout })
   const done: Outcome<T>[] = []
+  const early = new Map<number, Outcome<T>>()
+  const reading = new AbortController()
   let failure: unknown
+  let hasAll = false
+  let held = 0
+  let started = 0
+  let given = 0
+  // Two wait for each other's progress: the reader of results below, and the reader of contents.
   let wake = (): void => {}
-  const abort = (): void => void pool.close()
+  let wakeFeed = (): void => {}
+  const fail = (error: unknown): void => {
+    failure ??= error
+    wake()
+  }
+  const abort = (): void => {
+    reading.abort()
+    void pool.close()
+    fail(new KeeplightError('aborted', 'decoding was stopped'))
+  }
+
+  let released = 0
+  const put = (outcome: Outcome<T>): void => {
+    if (!ordered) {
+      done.push(outcome)
+      return
+    }
+    early.set(outcome.index, outcome)
+    for (;;) {
+      const next = early.get(indices[released]!)
+      if (!next) return
+      early.delete(next.index)
+      done.push(next)
+      released++
+    }
+  }
+
+  const start = (index: number, content: ImageContent): void => {
+    started++
+    const finish = (outcome: PoolOutcome<T>): void => {
+      put(label(index, collection.files[index]!, outcome))
+      wake()
+    }
+    if ('unreadable' in content) return finish({ error: content.unreadable })
+    const bytes = sizeOf(content)
+    held += bytes
+    pool
+      .run<T>(content)
+      .then(finish, fail)
+      .finally(() => {
+        held -= bytes
+        wakeFeed()
+      })
+  }
+
+  const feed = async (): Promise<void> => {
+    const source = collection.read(indices, reading.signal)[Symbol.asyncIterator]()
+    try {
+      for (;;) {
+        while (!reading.signal.aborted && (started - given >= window || held >= maximumHeldBytes)) {
+          await new Promise<void>((resolve) => (wakeFeed = resolve))
+        }
+        if (reading.signal.aborted) return
+        const next = await source.next()
+        if (next.done || reading.signal.aborted) return
+        start(next.value.index, next.value.content)
+      }
+    } finally {
+      await source.return?.()
+    }
+  }
+
   signal?.addEventListener('abort', abort)
   if (signal?.aborted) abort()
-  const start = (index: number): void => {
-    const path = paths[index]
-    pool
-      .run<T>(path)
-      .then(
-        (outcome) => done.push(label(index, path, outcome)),
-        (error: unknown) => (failure ??= error),
-      )
-      .finally(() => wake())
-  }
+  const feeding = feed().then(() => {
+    hasAll = true
+    wake()
+  }, fail)
   try {
-    let next = 0
-    for (let given = 0; given < paths.length;) {
-      while (next < paths.length && next - given < window) start(next++)
+    for (;;) {
       if (failure !== undefined) throw failure as Error
       const outcome = done.shift()
       if (outcome) {
-        given++
         yield outcome
+        given++
+        wakeFeed()
+      } else if (hasAll && given === started) {
+        return
       } else {
         await new Promise<void>((resolve) => (wake = resolve))
       }
     }
   } finally {
     signal?.removeEventListener('abort', abort)
+    reading.abort()
+    wakeFeed()
     await pool.close()
+    await feeding
   }
+}
+
+function sizeOf(content: ImageContent): number {
+  if ('bytes' in content) return content.bytes.length
+  return 'pixels' in content ? content.pixels.data.length : 0
 }
 
 function label<T extends object>(index: number, path: string, outcome: PoolOutcome<T>): Outcome<T> {
@@ -129,25 +218,4 @@ function compiledWorker(): URL {
     )
   }
   return url
-}
-
-export function decodeCollection(
-  collection: import('./collection.ts').ImageCollection,
-  options: DecodeOptions & { indices?: readonly number[]; ordered?: boolean },
-): AsyncGenerator<DecodedImage> {
-  const { indices = collection.files.map((_, i) => i) } = options
-  return (async function* () {
-    const waiting = new Map<number, DecodedImage>()
-    let next = 0
-    for await (const image of decodeImages(
-      indices.map((i) => collection.root + '/' + collection.files[i]),
-      options,
-    )) {
-      waiting.set(image.index, image)
-      for (let o = waiting.get(next); o; o = waiting.get(next)) {
-        waiting.delete(next)
-        yield { ...o, index: indices[next++] }
-      }
-    }
-  })()
 }

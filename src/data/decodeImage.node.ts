@@ -10,8 +10,6 @@ sharp.concurrency(1)
 
 /** Largest picture that is decoded, in pixels: beyond it lie decompression bombs. */
 export const maximumPixels = 50_000_000
-/** Largest file that is read, in bytes. */
-export const maximumFileBytes = 512 * 1024 * 1024
 const timeoutSeconds = 10
 
 function open(bytes: Uint8Array): Sharp {
@@ -79,6 +77,24 @@ export interface Thumbnail {
   readonly height: number
   /** WebP file bytes. */
   readonly bytes: Uint8Array
+}
+
+/** Draws pixels, enlarged by a whole factor where they are few, into a WebP; see `encodeThumbnail`. */
+export async function encodePixelThumbnail(
+  { width, height: rows, data }: Pixels,
+  height: number,
+): Promise<Thumbnail> {
+  const factor = Math.max(1, Math.min(Math.floor(height / rows), Math.floor((height * 2) / width)))
+  const { data: bytes, info } = await sharp(data, { raw: { width, height: rows, channels: 3 } })
+    .resize({
+      width: Math.min(width * factor, height * 2),
+      height: Math.min(rows * factor, height),
+      fit: 'inside',
+      kernel: factor > 1 ? 'nearest' : 'lanczos3',
+    })
+    .webp({ quality: 72, effort: 2 })
+    .toBuffer({ resolveWithObject: true })
+  return { width: info.width, height: info.height, bytes }
 }
 
 /** Draws a whole picture, upright, into a WebP at most `height` high and twice as wide. */

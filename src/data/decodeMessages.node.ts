@@ -1,10 +1,11 @@
 import type { PreprocessConfig } from '../model/preprocess.ts'
+import type { ImageContent } from './collection.ts'
 import type { Thumbnail } from './decodeImage.node.ts'
 
 /** Edge of the small raw picture that raw-pixel k-means works on. */
 export const rawEdge = 32
 
-/** What a decoding thread does with a file: make the model's views, or a contact-sheet picture. */
+/** What a decoding thread does with an image: make the model's views, or a contact-sheet picture. */
 export type WorkerConfig =
   | {
       readonly kind: 'views'
@@ -19,11 +20,15 @@ export type WorkerConfig =
 
 export interface WorkerJob {
   readonly id: number
-  readonly path: string
+  /** Bytes and pixels are handed over, not copied. */
+  readonly content: ReadableContent
 }
 
+/** A content that there is something to decode of. */
+export type ReadableContent = Exclude<ImageContent, { readonly unreadable: string }>
+
 export interface ViewsResult {
-  /** SHA-256 of the file's bytes, hexadecimal. */
+  /** SHA-256 of the file's bytes, or of the pixels with their size before them, hexadecimal. */
   readonly hash: string
   /** Undefined when the hash is among the known ones. */
   readonly image?: {

@@ -1,13 +1,18 @@
 import { Worker } from 'node:worker_threads'
 import { KeeplightError } from '../runtime/errors.ts'
-import type { WorkerConfig, WorkerJob, WorkerReply } from './decodeMessages.node.ts'
+import type {
+  ReadableContent,
+  WorkerConfig,
+  WorkerJob,
+  WorkerReply,
+} from './decodeMessages.node.ts'
 import { blockLoaders } from './loaders.node.ts'
 
-/** What became of one file: the worker's result, or why there is none. */
+/** What became of one image: the worker's result, or why there is none. */
 export type PoolOutcome<T> = { readonly result: T } | { readonly error: string }
 
 interface Task {
-  readonly path: string
+  readonly content: ReadableContent
   readonly resolve: (outcome: PoolOutcome<never>) => void
   readonly reject: (error: unknown) => void
 }
@@ -24,13 +29,13 @@ export interface PoolOptions {
   readonly workers: number
   readonly workerUrl: URL
   readonly config: WorkerConfig
-  /** Longest time for one file, in milliseconds, before its thread is ended. */
+  /** Longest time for one image, in milliseconds, before its thread is ended. */
   readonly fileTimeout: number
 }
 
 /**
- * A fixed number of decoding threads. A thread that dies or hangs costs the file that it had: the
- * file is reported with the reason, and a fresh thread takes the dead one's place.
+ * A fixed number of decoding threads. A thread that dies or hangs costs the image that it had: the
+ * image is reported with the reason, and a fresh thread takes the dead one's place.
  */
 export class DecodePool {
   private readonly options: PoolOptions
@@ -45,18 +50,21 @@ export class DecodePool {
     for (let i = 0; i < options.workers; i++) this.spawn()
   }
 
-  /** Queues one file. Rejects only when the threads cannot run at all, or the pool was closed. */
-  run<T>(path: string): Promise<PoolOutcome<T>> {
+  /**
+   * Queues one image, whose bytes go to the thread and are gone here. Rejects only when the threads
+   * cannot run at all, or the pool was closed.
+   */
+  run<T>(content: ReadableContent): Promise<PoolOutcome<T>> {
     return new Promise((resolve, reject) => {
       if (this.failure) reject(this.failure)
       else {
-        this.waiting.push({ path, resolve, reject })
+        this.waiting.push({ content, resolve, reject })
         this.assign()
       }
     })
   }
 
-  /** Ends all threads; files still queued are rejected as `aborted`. */
+  /** Ends all threads; images still queued are rejected as `aborted`. */
   async close(): Promise<void> {
     this.fail(new KeeplightError('aborted', 'decoding was stopped'))
     await Promise.all([...this.slots].map((slot) => this.end(slot)))
@@ -85,7 +93,8 @@ export class DecodePool {
       if (!task) return
       slot.task = task
       slot.watchdog = setTimeout(() => this.giveUp(slot), this.options.fileTimeout)
-      slot.worker.postMessage({ id: this.nextId++, path: task.path } satisfies WorkerJob)
+      const { content, transfer } = handOver(task.content)
+      slot.worker.postMessage({ id: this.nextId++, content } satisfies WorkerJob, transfer)
     }
   }
 
@@ -137,4 +146,25 @@ export class DecodePool {
     }
     for (const task of this.waiting.splice(0)) task.reject(error)
   }
+}
+
+/** A content as it goes to a thread: what is a part of a larger buffer is copied out of it first. */
+function handOver(content: ReadableContent): {
+  content: ReadableContent
+  transfer: ArrayBuffer[]
+} {
+  if ('file' in content) return { content, transfer: [] }
+  if ('bytes' in content) {
+    const bytes = ownBytes(content.bytes)
+    return { content: { bytes }, transfer: [bytes.buffer] }
+  }
+  const data = ownBytes(content.pixels.data)
+  return { content: { pixels: { ...content.pixels, data } }, transfer: [data.buffer] }
+}
+
+function ownBytes(data: Uint8Array | Uint8ClampedArray): Uint8Array<ArrayBuffer> {
+  const { buffer, byteLength } = data
+  return buffer instanceof ArrayBuffer && buffer.byteLength === byteLength
+    ? new Uint8Array(buffer)
+    : new Uint8Array(data)
 }

@@ -3,14 +3,14 @@ import type { ImageDecoder, ImageInput } from '../model/imageInput.ts'
 import { pixelsOf } from '../model/imageInput.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import { fetchImage, unknownKind } from './decodeSource.ts'
+import { maximumFileBytes } from './limits.ts'
 
 /** Decodes for `embed` in Node: files by sharp, at their full size, since only Keeplight may resample. */
 export const decodeSource: ImageDecoder = async (image, { name, signal }) => {
   const pixels = pixelsOf(image, name)
   if (pixels) return pixels
   // Loaded with the first file: importing it blocks image loaders for the whole process.
-  const { decodeErrorMessage, decodePixels, maximumFileBytes } =
-    await import('./decodeImage.node.ts')
+  const { decodeErrorMessage, decodePixels } = await import('./decodeImage.node.ts')
   const bytes = await bytesOf(image, name, maximumFileBytes, signal)
   if (bytes.length === 0) throw new KeeplightError('input', `${name}: the file is empty`)
   if (bytes.length > maximumFileBytes) throw tooLarge(name, bytes.length, maximumFileBytes)

@@ -1,34 +1,53 @@
 import { createHash } from 'node:crypto'
 import { open } from 'node:fs/promises'
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
-import { preprocess } from '../model/preprocess.ts'
+import { checkPixels, preprocess, type Pixels } from '../model/preprocess.ts'
 import { prepareViews } from './augment.ts'
 import {
   decodeErrorMessage,
   decodePixels,
+  encodePixelThumbnail,
   encodeThumbnail,
-  maximumFileBytes,
 } from './decodeImage.node.ts'
-import type { Thumbnail } from './decodeImage.node.ts'
+import type { DecodedPixels, Thumbnail } from './decodeImage.node.ts'
+import { maximumFileBytes } from './limits.ts'
 import { rawEdge } from './decodeMessages.node.ts'
-import type { ViewsResult, WorkerConfig, WorkerJob, WorkerReply } from './decodeMessages.node.ts'
+import type {
+  ReadableContent,
+  ViewsResult,
+  WorkerConfig,
+  WorkerJob,
+  WorkerReply,
+} from './decodeMessages.node.ts'
 
 const port = parentPort
-if (!port) throw new Error('decodeWorker is a worker thread of decodeImages, not a program')
+if (!port) throw new Error('decodeWorker is a worker thread of decodeCollection, not a program')
 const config = workerData as WorkerConfig
 
 port.on('message', (job: WorkerJob) => void answer(job, port))
 port.postMessage({ ready: true } satisfies WorkerReply)
 
-async function answer({ id, path }: WorkerJob, port: MessagePort): Promise<void> {
+async function answer({ id, content }: WorkerJob, port: MessagePort): Promise<void> {
   try {
-    const bytes = await readWhole(path)
+    const source = await sourceOf(content)
     const { result, transfer } =
-      config.kind === 'views' ? await makeViews(bytes, config) : await makeThumbnail(bytes, config)
+      config.kind === 'views'
+        ? await makeViews(source, config)
+        : await makeThumbnail(source, config.height)
     port.postMessage({ id, result } satisfies WorkerReply, transfer)
   } catch (error) {
     port.postMessage({ id, error: decodeErrorMessage(error) } satisfies WorkerReply)
   }
+}
+
+/** An image file's bytes, or pixels that need no decoding. */
+type Source = Uint8Array | Pixels
+
+async function sourceOf(content: ReadableContent): Promise<Source> {
+  if ('file' in content) return readWhole(content.file)
+  if ('bytes' in content) return content.bytes
+  checkPixels(content.pixels)
+  return content.pixels
 }
 
 async function readWhole(path: string): Promise<Uint8Array> {
@@ -51,13 +70,14 @@ interface Made<T> {
 }
 
 async function makeViews(
-  bytes: Uint8Array,
+  source: Source,
   { preprocess: model, views, seed, known }: Extract<WorkerConfig, { kind: 'views' }>,
 ): Promise<Made<ViewsResult>> {
-  const digest = createHash('sha256').update(bytes).digest()
+  const digest = digestOf(source)
   const hash = digest.toString('hex')
   if (known.has(hash)) return { result: { hash }, transfer: [] }
-  const pixels = await decodePixels(bytes, 4 * model.resize)
+  const pixels =
+    source instanceof Uint8Array ? await decodePixels(source, 4 * model.resize) : asDecoded(source)
   // Views follow from the content, so that they don't depend on a file's place in the folder.
   const prepared = prepareViews(pixels, model, { views, seed, stream: digest.readUInt32LE(0) })
   const raw = ownBytes(preprocess(pixels, { ...model, size: rawEdge, resize: rawEdge }).data)
@@ -68,11 +88,24 @@ async function makeViews(
   }
 }
 
-async function makeThumbnail(
-  bytes: Uint8Array,
-  { height }: Extract<WorkerConfig, { kind: 'thumbnail' }>,
-): Promise<Made<Thumbnail>> {
-  const made = await encodeThumbnail(bytes, height)
+/** SHA-256 of a file's bytes; of pixels, with their size before them. */
+function digestOf(source: Source): Buffer {
+  const hash = createHash('sha256')
+  if (source instanceof Uint8Array) return hash.update(source).digest()
+  const { width, height, data } = source
+  return hash.update(`keeplight pixels ${width}x${height}\n`).update(data).digest()
+}
+
+function asDecoded(pixels: Pixels): DecodedPixels {
+  const { width: originalWidth, height: originalHeight } = pixels
+  return { ...pixels, originalWidth, originalHeight, orientation: 1 }
+}
+
+async function makeThumbnail(source: Source, height: number): Promise<Made<Thumbnail>> {
+  const made =
+    source instanceof Uint8Array
+      ? await encodeThumbnail(source, height)
+      : await encodePixelThumbnail(source, height)
   const own = ownBytes(made.bytes)
   return { result: { ...made, bytes: own }, transfer: [own.buffer as ArrayBuffer] }
 }

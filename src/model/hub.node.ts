@@ -1,4 +1,4 @@
-import { mkdir, realpath, rename, rm, stat, statfs, symlink } from 'node:fs/promises'
+import { mkdir, readdir, realpath, rename, rm, stat, statfs, symlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { defaultCacheFolder, type Environment } from '../runtime/cacheFolder.node.ts'
 import { KeeplightError } from '../runtime/errors.ts'
@@ -12,6 +12,7 @@ import {
   KnownHashes,
   publish,
   repositoryFolder,
+  tokenizerFile,
   type HubFile,
   type Link,
 } from './hubCache.node.ts'
@@ -49,6 +50,8 @@ export interface DownloadOptions {
   readonly link?: Link
 }
 
+/** Python's tools append to `<etag>.incomplete` under a lock that we can't take. */
+const INCOMPLETE = '.keeplight.incomplete'
 /** Times in a row that the hub may not answer; without a network one should not wait long. */
 const CONTACTS = 3
 /** Times in a row that a connection may bring nothing. */
@@ -81,9 +84,24 @@ export async function downloadModel(
   manifest: ModelManifest,
   options: DownloadOptions = {},
 ): Promise<string> {
+  return downloadFile(hubFile(manifest), options)
+}
+
+/**
+ * Path of the vocabulary of a model's text tower, downloaded like the model.
+ *
+ * @throws KeeplightError as {@link downloadModel}; `usage` for a model without a text tower
+ */
+export async function downloadTokenizer(
+  manifest: ModelManifest,
+  options: DownloadOptions = {},
+): Promise<string> {
+  return downloadFile(tokenizerFile(manifest), options)
+}
+
+async function downloadFile(file: HubFile, options: DownloadOptions): Promise<string> {
   const env = options.env ?? process.env
   const hub = hubEnvironment(env)
-  const file = hubFile(manifest)
   const hashes = new KnownHashes(defaultCacheFolder(env))
   const { path, damaged } = await findInCache(hub.cache, file, hashes, options.signal)
   if (path) return path
@@ -102,7 +120,7 @@ export async function downloadModel(
   throw new KeeplightError(
     'input',
     `model ${file.label} can't be downloaded: ${refusals.join('; ')}. ` +
-      'Give the path of its safetensors file instead, or set HF_ENDPOINT to another hub',
+      'Give the path of its file instead, or set HF_ENDPOINT to another hub',
   )
 }
 
@@ -121,7 +139,24 @@ export async function cacheStatus(
   return inspectCache(manifest, env, (hashes, blob) => hashes.recall(blob))
 }
 
-/** The same after hashing every byte anew. */
+/** Bytes of a model that an unfinished download left. */
+export async function partialBytes(
+  manifest: ModelManifest,
+  env: Environment = process.env,
+): Promise<number> {
+  const { cache } = hubEnvironment(env)
+  let most = 0
+  for (const { repository } of hubFile(manifest).places) {
+    const blobs = join(repositoryFolder(cache, repository), 'blobs')
+    for (const name of await readdir(blobs).catch(() => [])) {
+      if (!name.endsWith(INCOMPLETE)) continue
+      most = Math.max(most, (await stat(join(blobs, name)).catch(() => undefined))?.size ?? 0)
+    }
+  }
+  return most
+}
+
+/** What the cache has of a model, every byte hashed anew. */
 export async function verifyModel(
   manifest: ModelManifest,
   env: Environment = process.env,
@@ -187,8 +222,7 @@ class Download {
     const blob = join(folder, 'blobs', facts.etag ?? sha256)
     const locks = join(cache, '.locks', `models--${place.repository.replaceAll('/', '--')}`)
     await makeFolders(locks, dirname(blob))
-    // Python's tools append to `<etag>.incomplete` under a lock that we can't take.
-    const incomplete = `${blob}.keeplight.incomplete`
+    const incomplete = blob + INCOMPLETE
     const report = (bytes: number): void => options.onProgress?.({ bytes, total: size })
     return withLock(
       join(locks, `${facts.etag ?? sha256}.keeplight.lock`),
@@ -327,7 +361,7 @@ function offlineError(
   return new KeeplightError(
     'input',
     `model ${label}: ${problem}, and HF_HUB_OFFLINE forbids a download. Unset it, copy the cache of ` +
-      `a machine that has the model, or give the path of its safetensors file`,
+      `a machine that has it, or give the path of its file`,
   )
 }
 

@@ -48,6 +48,14 @@ export function hubFile(manifest: ModelManifest): HubFile {
   return { label: name, places, size, sizeSource, sha256 }
 }
 
+/** What the manifest of a model with a text tower wants besides. @throws KeeplightError `usage` for one without */
+export function tokenizerFile(manifest: ModelManifest): HubFile {
+  const { name, tokenizer } = manifest
+  if (!tokenizer) throw new KeeplightError('usage', `${name} has no text tower, so no tokenizer`)
+  const { places } = hubFile({ ...manifest, ...tokenizer, mirrors: [] })
+  return { label: `${name} (${tokenizer.file})`, places, sizeSource: 'published', ...tokenizer }
+}
+
 /** A header may be laid out another way than was computed; tensors may not. */
 const HEADER_SLACK = 65_536
 

@@ -39,6 +39,12 @@ export interface ModelManifest {
   readonly sha256: string | null
   /** The same bytes elsewhere, for when the repository no longer has them. */
   readonly mirrors: readonly HubPlace[]
+  /** The file of the text tower's vocabulary in the same repository; null where there is no text. */
+  readonly tokenizer: {
+    readonly file: string
+    readonly size: number
+    readonly sha256: string
+  } | null
   /** SPDX identifier, and what should be known about it. */
   readonly licence: { readonly id: string; readonly note: string | null }
   readonly preprocess: PreprocessConfig
@@ -104,6 +110,7 @@ const fields: { readonly [field in keyof ModelManifest]-?: Check } = {
   sizeSource: isOneOf('published', 'computed'),
   sha256: orNull(isHash(64)),
   mirrors: isList(isRecord({ repository: isRepository, revision: isRevision, file: isFile })),
+  tokenizer: orNull(isRecord({ file: isFile, size: isCount, sha256: isHash(64) })),
   licence: isRecord({ id: isText, note: orNull(isText) }),
   preprocess: isRecord({
     size: isCount,

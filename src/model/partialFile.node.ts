@@ -34,17 +34,17 @@ export class PartialFile {
   }
 
   async append(chunk: Uint8Array): Promise<void> {
-    for (let done = 0; done < chunk.length;) {
-      const { bytesWritten } = await this.handle.write(
-        chunk,
-        done,
-        chunk.length - done,
-        this.length + done,
-      )
-      done += bytesWritten
-    }
-    this.#hash.update(chunk)
+    const write = this.#write(chunk)
+    this.#hash.update(chunk) // while the system writes
+    await write
     this.length += chunk.length
+  }
+
+  async #write(chunk: Uint8Array): Promise<void> {
+    for (let done = 0; done < chunk.length;) {
+      const rest = chunk.length - done
+      done += (await this.handle.write(chunk, done, rest, this.length + done)).bytesWritten
+    }
   }
 
   async restart(): Promise<void> {

@@ -190,7 +190,7 @@ describe('keeplight cluster', () => {
         'a wrong path',
         () => ['cluster', join(folder, 'nowhere'), '-k', '3'],
         3,
-        /^keeplight: \S+nowhere: no such folder\. Check the spelling and the current directory\.$/,
+        /^keeplight: \S+nowhere: no such file or folder\. Check the spelling and the current directory\.$/,
       ],
       [
         'a file for a folder',

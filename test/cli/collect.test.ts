@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { collectFeatures } from '../../src/cli/collect.ts'
-import type { Collection, Encoder } from '../../src/cli/collect.ts'
+import type { Collected, Encoder } from '../../src/cli/collect.ts'
 import { Terminal } from '../../src/cli/terminal.ts'
-import { scanFolder } from '../../src/data/folder.node.ts'
+import { openCollection } from '../../src/data/openCollection.node.ts'
 import { compileWorker } from '../data/compileWorker.ts'
 import { drawFolder } from './drawFolder.ts'
 
@@ -65,9 +65,9 @@ afterAll(async () => {
 async function collect(
   encoder: Encoder,
   options: { views?: number; cache?: boolean; signal?: AbortSignal } = {},
-): Promise<Collection> {
+): Promise<Collected> {
   const { views = 2, cache = true, signal } = options
-  return collectFeatures(await scanFolder(pictures), encoder, {
+  return collectFeatures(await openCollection(pictures), encoder, {
     views,
     cacheFolder: cache ? cacheFolder : undefined,
     terminal,
@@ -168,7 +168,7 @@ describe('collectFeatures', () => {
     await writeFile(join(folder, 'a.png'), 'no picture')
     const options = { views: 0, cacheFolder: undefined, terminal, decoding: { workerUrl } }
     await expect(
-      collectFeatures(await scanFolder(folder), new MeanEncoder(), options),
+      collectFeatures(await openCollection(folder), new MeanEncoder(), options),
     ).rejects.toMatchObject({
       code: 'input',
       message: expect.stringMatching(/none of the 1 images can be read; the first, a\.png: not a/),
@@ -193,7 +193,7 @@ describe('collectFeatures', () => {
 
   it('goes on without a cache that can’t be made', async () => {
     const warn = vi.spyOn(terminal, 'warn').mockImplementation(() => undefined)
-    const collection = await collectFeatures(await scanFolder(pictures), new MeanEncoder(), {
+    const collection = await collectFeatures(await openCollection(pictures), new MeanEncoder(), {
       views: 0,
       cacheFolder: '/sys/keeplight',
       terminal,

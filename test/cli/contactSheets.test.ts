@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Assignment } from '../../src/train/assignments.ts'
 import { makeContactSheets } from '../../src/cli/contactSheets.ts'
+import { folderCollection } from '../../src/data/folder.node.ts'
 import { Terminal } from '../../src/cli/terminal.ts'
 import { compileWorker } from '../data/compileWorker.ts'
 import { drawFolder } from './drawFolder.ts'
@@ -35,7 +36,13 @@ const assignment = (path: string, cluster: number, probability: number): Assignm
 
 const sheets = (assignments: Assignment[], k: number) =>
   makeContactSheets(assignments, k, {
-    root,
+    collection: folderCollection({
+      root,
+      files: [...drawn, 'broken.png', 'gone.png'],
+      labels: undefined,
+      classes: [],
+      ignored: 0,
+    }),
     out: join(root, 'results/here'),
     terminal,
     decoding: { workerUrl },

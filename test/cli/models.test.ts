@@ -19,15 +19,17 @@ import { type Finished, ensureBuilt, type Running, startCli } from './runCli.ts'
 
 describe('the table of models', () => {
   it('shows sizes, licences and where models are', () => {
-    const row = (name: string, status?: { path: string; state: 'verified' | 'damaged' }) => ({
-      manifest: findManifest(name)!,
-      status,
-    })
+    const row = (
+      name: string,
+      status?: { path: string; state: 'verified' | 'damaged' },
+      partial = 0,
+    ) => ({ manifest: findManifest(name)!, status, partial })
     const table = modelTable([
       row('keeplight-tiny'),
       row('clip-vit-l-14'),
       row('dino-vit-s-8', { path: '/a', state: 'verified' }),
       row('dino-vit-b-8', { path: '/b', state: 'damaged' }),
+      row('dino-vit-b-16', undefined, 120_400_000),
     ])
     expect(table.split('\n')).toEqual([
       'name            feature  input     file  licence     where',
@@ -35,6 +37,7 @@ describe('the table of models', () => {
       'clip-vit-l-14       768    224  1.71 GB  MIT *       not downloaded',
       'dino-vit-s-8        384    224    87 MB  Apache-2.0  /a',
       'dino-vit-b-8        768    224   343 MB  Apache-2.0  /b (damaged: download it again)',
+      'dino-vit-b-16       768    224   343 MB  Apache-2.0  120 MB downloaded so far',
       expect.stringMatching(/^\* The repository on the hub declares none; MIT is/),
     ])
   })
@@ -100,6 +103,7 @@ describe('keeplight models', () => {
       expect(errors.length).toBe(signal === 'SIGINT' ? 1 : 0)
     }
     expect(statSync(blob()).size).toBe(2 * part)
+    expect((await run()).stdout).toMatch(/^dino-vit-s-16 .* 60 MB downloaded so far$/m)
 
     const { code, stdout, stderr, errors } = await run('download', 'dino_vits16', 'keeplight-tiny')
     expect([code, errors]).toEqual([0, []])

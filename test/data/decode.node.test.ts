@@ -5,8 +5,10 @@ import { join } from 'node:path'
 import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { prepareViews } from '../../src/data/augment.ts'
-import { decodeImages, decodeThumbnails } from '../../src/data/decode.node.ts'
+import type { ImageCollection } from '../../src/data/collection.ts'
+import { decodeCollection, decodeThumbnails } from '../../src/data/decode.node.ts'
 import type { DecodedImage } from '../../src/data/decode.node.ts'
+import { fileCollection } from '../../src/data/folder.node.ts'
 import { drawScene, sceneKinds } from '../../src/data/scenes.ts'
 import { compileWorker } from './compileWorker.ts'
 
@@ -47,12 +49,20 @@ async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   return all
 }
 
+/** Files by their paths, whatever they hold. */
+const filesOf = (files: readonly string[]): ImageCollection =>
+  fileCollection(
+    { root: '/', files, labels: undefined, classes: [], ignored: 0 },
+    'folder',
+    (index) => files[index],
+  )
+
 const byIndex = (items: DecodedImage[]): DecodedImage[] => items.sort((a, b) => a.index - b.index)
 
-describe('decodeImages', () => {
+describe('decodeCollection', () => {
   it('prepares each image’s views, raw picture, hash and size', async () => {
     const options = { preprocess, views: 2, seed: 3, workers: 2, workerUrl }
-    const results = byIndex(await collect(decodeImages(paths, options)))
+    const results = byIndex(await collect(decodeCollection(filesOf(paths), options)))
     expect(results.map(({ path }) => path)).toEqual(paths)
     for (const [i, result] of results.entries()) {
       if (!result.ok) throw new Error(result.message)
@@ -79,7 +89,9 @@ describe('decodeImages', () => {
     )
     const mixed = [...bad, paths[1]]
     const results = byIndex(
-      await collect(decodeImages(mixed, { preprocess, views: 0, workers: 1, workerUrl })),
+      await collect(
+        decodeCollection(filesOf(mixed), { preprocess, views: 0, workers: 1, workerUrl }),
+      ),
     )
     expect(results.map((result) => (result.ok ? 'ok' : result.message))).toEqual([
       expect.stringMatching(/^not a JPEG, PNG, WebP, AVIF, GIF or TIFF picture/),
@@ -96,21 +108,25 @@ describe('decodeImages', () => {
       .update(await readFile(paths[0]))
       .digest('hex')
     const options = { preprocess, views: 0, workers: 1, workerUrl, known: new Set([hash]) }
-    const [first, second] = byIndex(await collect(decodeImages(paths.slice(0, 2), options)))
+    const [first, second] = byIndex(
+      await collect(decodeCollection(filesOf(paths.slice(0, 2)), options)),
+    )
     expect(first).toEqual({ index: 0, path: paths[0], ok: true, hash })
     expect(second.ok && second.image?.views).toHaveLength(64 * 64 * 3)
   })
 
   it('makes thumbnails', async () => {
     const settings = { height: 56, workers: 1, workerUrl }
-    const [thumbnail] = await collect(decodeThumbnails(paths.slice(0, 1), settings))
+    const [thumbnail] = await collect(decodeThumbnails(filesOf(paths.slice(0, 1)), settings))
     if (!thumbnail.ok) throw new Error(thumbnail.message)
     expect([thumbnail.width, thumbnail.height]).toEqual([75, 56])
     expect((await sharp(thumbnail.bytes).metadata()).format).toBe('webp')
   })
 
   it('yields nothing for no paths', async () => {
-    expect(await collect(decodeImages([], { preprocess, views: 0, workerUrl }))).toEqual([])
+    expect(
+      await collect(decodeCollection(filesOf([]), { preprocess, views: 0, workerUrl })),
+    ).toEqual([])
   })
 })
 
@@ -119,7 +135,7 @@ const unruly = new URL(
   `data:text/javascript,${encodeURIComponent(`
     import { parentPort } from 'node:worker_threads'
     import { writeFileSync } from 'node:fs'
-    parentPort.on('message', ({ id, path }) => {
+    parentPort.on('message', ({ id, content: { file: path } }) => {
       if (path === 'exit') process.exit(7)
       if (path === 'throw') throw new Error('out of its mind')
       if (path === 'hang') for (;;);
@@ -135,7 +151,7 @@ describe('the pool of decoding threads', () => {
   it('reports the file that a thread died or hung on, and replaces the thread', async () => {
     const names = ['a', 'exit', 'b', 'throw', 'c', 'hang', 'd', 'exit', 'e']
     const settings = { ...config, workers: 2, fileTimeout: 300 }
-    const results = byIndex(await collect(decodeImages(names, settings)))
+    const results = byIndex(await collect(decodeCollection(filesOf(names), settings)))
     expect(results.map((result) => (result.ok ? result.hash : result.message))).toEqual([
       'a',
       'the decoder crashed on this file (exit code 7)',
@@ -151,16 +167,17 @@ describe('the pool of decoding threads', () => {
 
   it('keeps no more results than the window while the reader waits', async () => {
     let asked = 0
-    const many = new Proxy(
-      Array.from({ length: 100 }, (_, i) => String(i)),
-      {
-        get: (target, key, receiver) => {
-          if (typeof key === 'string' && /^\d+$/.test(key)) asked = Math.max(asked, Number(key) + 1)
-          return Reflect.get(target, key, receiver) as unknown
-        },
+    const all = filesOf(Array.from({ length: 100 }, (_, i) => String(i)))
+    const many: ImageCollection = {
+      ...all,
+      async *read(indices, signal) {
+        for await (const item of all.read(indices, signal)) {
+          asked++
+          yield item
+        }
       },
-    )
-    const images = decodeImages(many, { ...config, workers: 1, window: 5 })
+    }
+    const images = decodeCollection(many, { ...config, workers: 1, window: 5 })
     for (let given = 1; given <= 3; given++) {
       await images.next()
       await new Promise((resolve) => setTimeout(resolve, 50))
@@ -172,7 +189,7 @@ describe('the pool of decoding threads', () => {
 
   it('stops at once when told to, though a thread hangs', async () => {
     const controller = new AbortController()
-    const images = decodeImages(['a', 'hang', 'b'], {
+    const images = decodeCollection(filesOf(['a', 'hang', 'b']), {
       ...config,
       workers: 1,
       signal: controller.signal,
@@ -186,7 +203,7 @@ describe('the pool of decoding threads', () => {
 
   it('says so when no thread can start', async () => {
     const settings = { ...config, workerUrl: new URL('file:///nowhere/decodeWorker.node.js') }
-    await expect(collect(decodeImages(['a'], settings))).rejects.toMatchObject({
+    await expect(collect(decodeCollection(filesOf(['a']), settings))).rejects.toMatchObject({
       code: 'internal',
       message: expect.stringContaining('could not start'),
     })

@@ -59,7 +59,7 @@ describe('scanFolder', () => {
   })
 
   it.each([
-    ['missing', 'no such folder'],
+    ['missing', 'no such file or folder'],
     ['file.png', 'this is a file, expected a folder of images'],
     ['void', 'no images here'],
     ['texts', 'no images here (1 other files were found)'],

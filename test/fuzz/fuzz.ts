@@ -1,11 +1,11 @@
 import { KeeplightError, record, scope, type Device, type Tensor } from '../../src/index.ts'
-import { randomBits, randomUniform } from '../../src/kernels/random.ts'
 import type { TensorArray } from '../../src/runtime/dtype.ts'
 import { sizeOf, type Shape } from '../../src/runtime/shape.ts'
 import { GRADIENT_TOLERANCE, TOLERANCE, type OpCase, type Tensors } from '../catalogue/case.ts'
 import { catalogue, titleOf } from '../catalogue/index.ts'
 import { measure } from '../catalogue/measure.ts'
 import { enqueue, runCase, upload } from '../catalogue/run.ts'
+import { Draws } from './draws.ts'
 import { randomCase } from './shapes.ts'
 
 /**
@@ -22,31 +22,6 @@ export interface FuzzOptions {
 
 /** Far above what a case takes on a software adapter, compiling included. */
 const TIMEOUT_MS = 60_000
-
-/** Draws for one case: a function of seed and case. */
-export class Draws {
-  #count = 0
-  readonly #seed: number
-  readonly #stream: number
-
-  constructor(seed: number, stream: number) {
-    this.#seed = seed
-    this.#stream = stream
-  }
-
-  /** A whole number below `bound`. */
-  below(bound: number): number {
-    return Math.floor(randomUniform(this.#seed, this.#stream, this.#count++) * bound)
-  }
-
-  bits(): number {
-    return randomBits(this.#seed, this.#stream, this.#count++)
-  }
-
-  pick<T>(list: readonly T[]): T {
-    return list[this.below(list.length)]!
-  }
-}
 
 interface Context {
   readonly device: Device

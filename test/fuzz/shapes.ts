@@ -5,7 +5,7 @@ import { layerNorm as layerNormReference } from '../reference/layerNorm.ts'
 import { matmul as product } from '../reference/matmul.ts'
 import { sum as sumReference } from '../reference/reduce.ts'
 import { softmax as softmaxReference } from '../reference/softmax.ts'
-import type { Draws } from './fuzz.ts'
+import type { Draws } from './draws.ts'
 
 /** Sizes around those of vectors, subgroups, tiles and workgroups. */
 const EDGES = [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 130]

@@ -22,6 +22,7 @@ import {
   cachedModel,
   cacheStatus,
   downloadModel,
+  downloadTokenizer,
   verifyModel,
   type DownloadOptions,
 } from '../../src/model/hub.node.ts'
@@ -137,6 +138,21 @@ describe('a download', () => {
     const path = await download({}, { ...pinned, mirrors: [mirror] })
     expect(path).toBe(join(home, 'hub/models--other--place/snapshots', commit, mirror.file))
     expect(await cachedModel({ ...pinned, mirrors: [mirror] }, env)).toBe(path)
+  })
+
+  it('brings a tokenizer as it brings weights, under git’s name for small files', async () => {
+    const etag = '5'.repeat(40)
+    const text = bytes.subarray(0, 5000)
+    const tokenizer = { file: 'tokenizer.json', size: 5000, sha256: sha256Of(text) }
+    const stated = { etag }
+    server.reset({ ...hosted, file: 'tokenizer.json', bytes: text, stated, direct: true })
+    const path = await downloadTokenizer({ ...manifest, tokenizer }, { env, retryDelay: 1 })
+    expect(path).toBe(join(dirname(snapshot()), 'tokenizer.json'))
+    expect(readlinkSync(path)).toBe(`../../blobs/${etag}`)
+    expect(readFileSync(path).equals(text)).toBe(true)
+    server.reset()
+    expect(await downloadTokenizer({ ...manifest, tokenizer }, { env })).toBe(path)
+    expect((await failureOf(downloadTokenizer(manifest, { env }))).code).toBe('usage')
   })
 
   it('keeps a real file where links can’t be made, and finds it', async () => {
@@ -310,7 +326,7 @@ describe('a refusal', () => {
     expect(file.message).toContain(
       '/org/small/resolve/refs%2Fpr%2F1/model.safetensors is not there (404, EntryNotFound)',
     )
-    expect(file.message).toContain('Give the path of its safetensors file instead')
+    expect(file.message).toContain('Give the path of its file instead')
 
     server.reset({ ...hosted, token: 'hf_right' })
     const gated = await failureOf(download({ env: { ...env, HF_TOKEN: 'hf_wrong' } }))

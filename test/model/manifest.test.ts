@@ -52,9 +52,10 @@ describe('the list of models', () => {
   })
 
   it('states a licence, and what is unknown', () => {
-    for (const { name, family, licence, sha256, sizeSource, notes } of manifests) {
+    for (const { name, family, licence, tokenizer, sha256, sizeSource, notes } of manifests) {
       expect(licence.id, name).toBe(family === 'clip' ? 'MIT' : 'Apache-2.0')
       expect(licence.note !== null, name).toBe(family === 'clip')
+      expect(tokenizer !== null, name).toBe(family === 'clip')
       const text = notes.join('\n')
       expect(text.includes('SHA-256 is not known'), name).toBe(sha256 === null)
       expect(text.includes('size is computed'), name).toBe(sizeSource === 'computed')
@@ -120,6 +121,7 @@ describe('parseManifest', () => {
     ['sizeSource', 'guessed'],
     ['sha256', 'abc'],
     ['mirrors', [{ repository: 'a/b', revision: 'main' }]],
+    ['tokenizer', { file: '../x', size: 1, sha256: '0'.repeat(64) }],
     ['licence', { id: 'MIT' }],
     ['preprocess', { ...tiny.preprocess, std: [0, 0, 0] }],
     ['preprocess', { ...tiny.preprocess, crop: 1 }],

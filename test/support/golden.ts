@@ -72,6 +72,11 @@ export function readShared(relativePath: string): Promise<Uint8Array<ArrayBuffer
   return read('shared', relativePath)
 }
 
+/** Where a file of the shared folder is, for tests that run in Node alone. */
+export function sharedPath(relativePath: string): string {
+  return `${folders.shared}/${relativePath}`
+}
+
 /** A file of the golden folder, for example `metrics.json`. */
 export function readGolden(relativePath: string): Promise<Uint8Array<ArrayBuffer>> {
   return read('golden', relativePath)

@@ -263,13 +263,18 @@ export async function modelFromSource(
   { preprocess, imageSize, decode, ...options }: ModelOptions,
 ): Promise<VisionModel> {
   const { encoder, scheme, hash } = await loadVit(source, options)
-  const { config } = encoder
-  const usual = preprocess ?? familyPreprocess(config.family, config.imageSize)
-  return new VisionModel(options.device, encoder, {
-    name,
-    hash,
-    preprocess: imageSize === undefined ? usual : preprocessAt(config, usual, imageSize),
-    scheme,
-    ...(decode && { decode }),
-  })
+  try {
+    const { config } = encoder
+    const usual = preprocess ?? familyPreprocess(config.family, config.imageSize)
+    return new VisionModel(options.device, encoder, {
+      name,
+      hash,
+      preprocess: imageSize === undefined ? usual : preprocessAt(config, usual, imageSize),
+      scheme,
+      ...(decode && { decode }),
+    })
+  } catch (error) {
+    encoder.dispose()
+    throw error
+  }
 }

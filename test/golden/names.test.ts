@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { modelFromBytes } from '../../src/model/model.ts'
+import { modelFromBytes, type ModelOptions, type VisionModel } from '../../src/model/model.ts'
 import { serializeSafetensors, type TensorData } from '../../src/model/safetensors.ts'
 import { readText } from '../../src/model/text/names.ts'
 import { parseSafetensors } from '../../src/model/safetensors.ts'
@@ -204,6 +204,25 @@ describeGolden('the names of checkpoints', () => {
         expect(hashBits(result.features), Object.keys(values)[0]).toBe(hashBits(features))
       }
     }
+  })
+
+  it('leave size and activation to the options', async () => {
+    const bytes = bytesOf(await valuesOf('clip-tiny/model.safetensors'))
+    const picture = { width: 40, height: 32, data: new Uint8Array(40 * 32 * 3).fill(99) }
+    const load = (options: Partial<ModelOptions>): Promise<VisionModel> =>
+      modelFromBytes('clip-tiny', bytes, { device: device(), ...options })
+    const usual = await load({})
+    const larger = await load({ imageSize: 48 })
+    expect(larger.preprocess).toMatchObject({ size: 48, resize: 48 })
+    const atOnce = await usual.embed(picture, { imageSize: 48 })
+    expect(hashBits((await larger.embed(picture)).data)).toBe(hashBits(atOnce.data))
+    const gelu = await load({ activation: 'gelu' })
+    expect([usual.config.activation, gelu.config.activation]).toEqual(['quickGelu', 'gelu'])
+    const difference = await Promise.all([usual.embed(picture), gelu.embed(picture)])
+    expect(hashBits(difference[0].data)).not.toBe(hashBits(difference[1].data))
+    await expect(load({ imageSize: 50 })).rejects.toThrow('the nearest imageSize is 48')
+    for (const model of [usual, larger, gelu]) await model.dispose()
+    expect(device().stats().usedBytes).toBe(0)
   })
 
   it('refuses a position table that is no square, by its name', async () => {

@@ -1,13 +1,15 @@
 import { expect, it } from 'vitest'
+import { parseSafetensors, type SafetensorsFile } from '../../src/model/safetensors.ts'
 import { bufferSource } from '../../src/model/byteSource.ts'
 import { loadText } from '../../src/model/loadTowers.ts'
-import { parseSafetensors, type SafetensorsFile } from '../../src/model/safetensors.ts'
 import { readText } from '../../src/model/text/names.ts'
 import {
   textInputs,
   TextTransformer,
   type TextInputs,
 } from '../../src/model/text/textTransformer.ts'
+import { TextModel } from '../../src/model/text/textModel.ts'
+import { classify, zeroShotClassifier } from '../../src/model/zeroShot.ts'
 import { record } from '../../src/runtime/plan.ts'
 import type { Tensor } from '../../src/runtime/tensor.ts'
 import { cosine, hashBits } from '../support/compare.ts'
@@ -93,6 +95,35 @@ describeGolden('the text tower', () => {
       }
       half.dispose()
     }
+  })
+
+  it('and the image tower give the logits of the reference', async () => {
+    const expected = await load('clip-tiny/expected.safetensors')
+    const bytes = await readGolden('clip-tiny/model.safetensors')
+    const { tower, logitScale } = await loadText(bufferSource('clip-tiny', bytes), {
+      device: device(),
+    })
+    const ids = new Uint32Array(expected.bytes('input_ids').slice().buffer)
+    const { context } = tower.config
+    // Its small vocabulary has no words: text i is row i of the reference's ids.
+    const tokenizer = {
+      tokenize: ([text]: readonly string[]) =>
+        ids.slice(Number(text) * context, (Number(text) + 1) * context),
+    }
+    const text = new TextModel(device(), tower, { name: 'clip-tiny', tokenizer, logitScale })
+    const { data } = await text.embed(['0', '1'])
+    expect(largestDifference(data, expected.float32('text_embeds'))).toBeLessThanOrEqual(1e-4)
+    const classifier = await zeroShotClassifier(text, ['0', '1'], { templates: ['{}'] })
+    const images = new Float32Array(expected.float32('image_embeds'))
+    const result = await classify(device(), classifier, {
+      count: 2,
+      dimension: text.dimension,
+      data: images,
+    })
+    const reference = expected.float32('logits_per_image')
+    expect(largestDifference(result.logits, reference)).toBeLessThanOrEqual(1e-4)
+    expect(new Set(reference).size).toBe(4)
+    await text.dispose()
   })
 
   it('gives the same bits under both naming schemes', async () => {

@@ -14,6 +14,8 @@ export interface SmallRun {
   readonly pixels: string
   /** Clean features, then those of the views. */
   readonly features: string
+  /** Features that `model.embed` gives of the pictures, rows of length 1. */
+  readonly embedded: string
   /** Step, loss terms and learning rate of every step of the kept run. */
   readonly trace: string
   /** Weights and running statistics of the kept head, in the order of their names. */
@@ -28,6 +30,7 @@ export interface SmallRun {
 export async function smallRun(device: Device, model: VisionModel): Promise<SmallRun> {
   const pictures = sceneKinds.map((kind) => drawScene(kind, 11))
   const features = await embedImages(model, pictures, { views: 1, seed: 5 })
+  const embedded = await model.embed(pictures, { normalize: true, batch: 8 })
   const result = await cluster(features, {
     device,
     seed: 5,
@@ -43,6 +46,7 @@ export async function smallRun(device: Device, model: VisionModel): Promise<Smal
   return {
     pixels: await sha256(pictures.map(({ data }) => data)),
     features: await sha256([features.clean, features.augmented]),
+    embedded: await sha256([embedded.data]),
     trace: await sha256([Float64Array.from(result.trace.flatMap(rowValues))]),
     head: await sha256(head),
     probabilities: await sha256([result.probabilities]),

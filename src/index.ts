@@ -38,8 +38,16 @@ export { DEFAULT_MODEL, loadModel } from './loadModel.ts'
 export type { LoadOptions, LoadProgress, ModelSource } from './loadModel.ts'
 export { findManifest, manifests } from './model/manifest.ts'
 export { parseManifest, type HubPlace, type ModelManifest } from './model/manifestFormat.ts'
-export { modelFromBytes, VisionModel, type ModelOptions } from './model/model.ts'
-export type { Features } from './model/features.ts'
+export type { WeightDtype } from './model/convertWeights.ts'
+export {
+  modelFromBytes,
+  VisionModel,
+  type EmbeddingOptions,
+  type ModelOptions,
+} from './model/model.ts'
+export type { Activations, Inspection, InspectOptions } from './model/inspect.ts'
+export type { ImageDecoder, ImageInput, Images } from './model/imageInput.ts'
+export { normalizeRows, type Embeddings, type Features } from './model/features.ts'
 export { MlpHead, scpHeadConfig, type HeadWeights, type MlpHeadConfig } from './model/mlpHead.ts'
 export { parseSafetensors, serializeSafetensors } from './model/safetensors.ts'
 export type { SafetensorsFile, TensorData } from './model/safetensors.ts'
@@ -50,6 +58,24 @@ export {
   type PreprocessConfig,
 } from './model/preprocess.ts'
 export { VisionTransformer } from './model/vit/vit.ts'
+export { loadTextModel, type LoadTextOptions } from './loadTextModel.ts'
+export {
+  TextModel,
+  textModelFromBytes,
+  textModelFromSource,
+  type TextEmbeddingOptions,
+  type TextModelOptions,
+} from './model/text/textModel.ts'
+export { CIFAR_TEMPLATES, IMAGENET_TEMPLATES } from './model/text/templates.ts'
+export {
+  classify,
+  zeroShot,
+  zeroShotClassifier,
+  type Template,
+  type ZeroShotClassifier,
+  type ZeroShotOptions,
+  type ZeroShotResult,
+} from './model/zeroShot.ts'
 export { Tokenizer, type TokenizeOptions } from './model/text/tokenizer.ts'
 export { readText, type TextConfig, type TextWeights } from './model/text/names.ts'
 export {
@@ -89,7 +115,6 @@ export {
   type Assignment,
 } from './train/assignments.ts'
 export { kmeans, type KmeansOptions, type KmeansResult } from './train/kmeans.ts'
-export { normalizeRows } from './train/featureStore.ts'
 export { adam, adamW, type AdamState } from './train/adam.ts'
 export { sgd, type SgdOptions } from './train/sgd.ts'
 export { decayMatrices, parameterGroups } from './train/parameterGroups.ts'

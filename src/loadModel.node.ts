@@ -1,6 +1,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { basename, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { decodeSource } from './data/decodeSource.node.ts'
 import {
   findWeights,
   keeplightTinyUrl,
@@ -34,8 +35,9 @@ export interface NodeLoadOptions extends LoadOptions {
  */
 export async function loadModel(
   source: ModelSource,
-  options: NodeLoadOptions = {},
+  given: NodeLoadOptions = {},
 ): Promise<VisionModel> {
+  const options = { decode: decodeSource, ...given }
   const local = typeof source === 'string' || (source instanceof URL && source.protocol === 'file:')
   const remote = !local || /^https?:/.test(String(source))
   const weights = remote

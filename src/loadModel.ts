@@ -1,3 +1,4 @@
+import { decodeSource } from './data/decodeSource.ts'
 import { checkAgainstManifest, findManifest, hubAddress, unknownModel } from './model/manifest.ts'
 import type { ModelManifest } from './model/manifestFormat.ts'
 import { modelFromBytes, type ModelOptions, type VisionModel } from './model/model.ts'
@@ -42,8 +43,9 @@ export interface LoadOptions extends Omit<ModelOptions, 'device' | 'onProgress' 
  */
 export async function loadModel(
   source: ModelSource,
-  options: LoadOptions = {},
+  given: LoadOptions = {},
 ): Promise<VisionModel> {
+  const options = { decode: decodeSource, ...given }
   return makeModel(await findWeights(source, options), options, () => createDevice())
 }
 

@@ -2,7 +2,7 @@ import { rawEdge } from '../data/decodeMessages.node.ts'
 import type { Features } from '../model/features.ts'
 import type { Device } from '../runtime/device.ts'
 import { inertiaOf } from '../train/cluster.ts'
-import { normalizeRows } from '../train/featureStore.ts'
+import { normalizeRows } from '../model/features.ts'
 import { kmeans } from '../train/kmeans.ts'
 import {
   adjustedRandIndex,

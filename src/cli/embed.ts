@@ -10,13 +10,13 @@ import { prepareOutput, writingTo } from './files.ts'
 import { openModel } from './openModel.ts'
 import { integer } from './options.ts'
 import { describeAdapter } from './runCluster.ts'
-import { addCommonOptions, addDataOptions, type DataSettings } from './settings.ts'
+import { addCommonOptions, addDataOptions, addModelOptions } from './settings.ts'
+import type { DataSettings, ModelSettings } from './settings.ts'
 import { arrayVariable, resolveShard, shardPath } from './shard.ts'
 import { formatDuration } from './terminal.ts'
 import { useTuning } from './tuning.ts'
 
-interface EmbedSettings extends DataSettings {
-  readonly model: string
+interface EmbedSettings extends DataSettings, ModelSettings {
   readonly out: string
   readonly store: 'f32' | 'f16'
   readonly shard?: string
@@ -44,7 +44,6 @@ export function addEmbedCommand(
       '<data>',
       'folder, .tar, .tar.gz or .zip of images; list of files; CIFAR or STL-10 binaries',
     )
-    .option('--model <name>', 'name, path or address of an encoder', 'keeplight-tiny')
     .option('-o, --out <file>', 'where the features go', 'features.safetensors')
     .addOption(
       new Option('--store <dtype>', 'how features are stored')
@@ -57,7 +56,7 @@ export function addEmbedCommand(
     .option('--chunk <n>', 'images that are saved together', integer(1, 1_000_000), 256)
     .option('--overwrite', 'replace features that are there already', false)
   addDataOptions(command)
-  addCommonOptions(command)
+  addCommonOptions(addModelOptions(command))
   command
     .addHelpText(
       'after',
@@ -82,7 +81,7 @@ async function runEmbed(
   settings: EmbedSettings,
   { terminal, signal }: Context,
 ): Promise<void> {
-  const { store, chunk, batch, overwrite } = settings
+  const { dtype, store, chunk, batch, overwrite } = settings
   if (!settings.out.endsWith('.safetensors')) {
     throw new KeeplightError(
       'usage',
@@ -107,14 +106,14 @@ async function runEmbed(
   const device = await createDevice({ adapter: settings.adapter })
   try {
     await useTuning(device, terminal)
-    const model = await openModel(settings.model, device, { terminal, signal })
+    const model = await openModel(settings, device, { terminal, signal })
     const adapter = describeAdapter(device)
     terminal.note(`${model.name} on ${adapter}`)
     const start = performance.now()
     let progress: ReturnType<typeof terminal.progress> | undefined
     const result = await writingTo(out, () =>
       embedCollection(collection, model, {
-        ...{ out, shard, store, chunk, batch, overwrite, adapter, signal },
+        ...{ out, shard, weights: dtype, store, chunk, batch, overwrite, adapter, signal },
         onProgress: (done, total) => {
           progress ??= terminal.progress('embedding', total, 'images', done)
           progress.update(done)
@@ -126,7 +125,14 @@ async function runEmbed(
     const computed = images - reused
     const imagesPerSecond = computed / seconds
     terminal.printJson({
-      ...{ data: collection.root, model: model.name, dimension: model.dimension, store, shard },
+      ...{
+        data: collection.root,
+        model: model.name,
+        dtype,
+        dimension: model.dimension,
+        store,
+        shard,
+      },
       ...{ images, rows, failed, reused, seconds, imagesPerSecond, files: paths },
     })
     terminal.print(describeResult(result, seconds))

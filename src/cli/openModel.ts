@@ -1,17 +1,19 @@
 import { loadModel, type Device, type VisionModel } from '../index.node.ts'
 import type { Context } from './context.ts'
+import type { ModelSettings } from './settings.ts'
 import type { Progress } from './terminal.ts'
 
 /** Loads a model by its name or path, showing the download of one that is not there yet. */
 export async function openModel(
-  name: string,
+  { model, dtype }: ModelSettings,
   device: Device,
   { terminal, signal }: Context,
 ): Promise<VisionModel> {
   const bar = downloadBar({ terminal, signal })
   try {
-    return await loadModel(name, {
+    return await loadModel(model, {
       device,
+      dtype,
       signal,
       onProgress: (progress) => {
         if (progress.phase === 'download') bar.update(progress)

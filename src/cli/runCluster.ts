@@ -44,7 +44,7 @@ export async function runCluster(
   const device = await createDevice({ adapter: settings.adapter })
   try {
     await useTuning(device, terminal)
-    const model = await openModel(settings.model, device, { terminal, signal })
+    const model = await openModel(settings, device, { terminal, signal })
     terminal.note(`${model.name} on ${describeAdapter(device)}`)
     watch.lap('start')
     return await profiled(device, trace, terminal, async () => {

@@ -1,11 +1,11 @@
 import { type Command, Option } from 'commander'
+import type { WeightDtype } from '../index.node.ts'
 import { integer, number } from './options.ts'
 
 /** What `keeplight cluster` was asked to do, as parsed. */
-export interface ClusterSettings extends DataSettings {
+export interface ClusterSettings extends DataSettings, ModelSettings {
   readonly k: number
   readonly out: string
-  readonly model: string
   readonly adapter?: string
   readonly views: number
   readonly preset: 'keeplight' | 'paper'
@@ -53,10 +53,26 @@ export interface DataSettings {
   readonly synsets?: string
 }
 
-/** Options of training, shared by `cluster` and `demo`. */
-export function addTrainingOptions(command: Command): Command {
+/** Which encoder, and how its weights are kept. */
+export interface ModelSettings {
+  readonly model: string
+  readonly dtype: WeightDtype
+}
+
+/** Options of every command that embeds images. */
+export function addModelOptions(command: Command): Command {
   return command
     .option('--model <name>', 'a model’s name (keeplight models), or a path', 'keeplight-tiny')
+    .addOption(
+      new Option('--dtype <dtype>', 'of the encoder’s weights on the GPU: 4, 2 or 1 byte each')
+        .choices(['f32', 'f16', 'int8'])
+        .default('f32'),
+    )
+}
+
+/** Options of training, shared by `cluster` and `demo`. */
+export function addTrainingOptions(command: Command): Command {
+  return addModelOptions(command)
     .option('--views <n>', 'augmented views of each image', integer(1, 64), 4)
     .addOption(
       new Option('--preset <name>', 'keeplight, or the paper’s: --noise 0 --pairs 0 --restarts 1')

@@ -11,11 +11,11 @@ import {
 import type { Context } from './context.ts'
 import { openModel } from './openModel.ts'
 import { describeAdapter } from './runCluster.ts'
-import { addCommonOptions } from './settings.ts'
+import { addCommonOptions, addModelOptions } from './settings.ts'
+import type { ModelSettings } from './settings.ts'
 import { tuneStore } from './tuning.ts'
 
-interface TuneCommandOptions {
-  readonly model: string
+interface TuneCommandOptions extends ModelSettings {
   readonly adapter?: string
   readonly clear: boolean
   readonly quiet: boolean
@@ -34,9 +34,8 @@ export function addTuneCommand(
       'Measures the kernels that can do the work of clustering on this adapter, checks that their ' +
         'results agree, and saves the fastest for later runs.',
     )
-    .option('--model <name>', 'a model’s name (keeplight models), or a path', 'keeplight-tiny')
     .option('--clear', 'forget what was tuned for this adapter', false)
-  addCommonOptions(command)
+  addCommonOptions(addModelOptions(command))
   command
     .addHelpText(
       'after',
@@ -61,17 +60,17 @@ Examples:
 
 async function run(
   device: Device,
-  { model: name, clear }: TuneCommandOptions,
+  options: TuneCommandOptions,
   { terminal, signal }: Context,
 ): Promise<void> {
   const adapter = describeAdapter(device)
-  if (clear) {
+  if (options.clear) {
     await saveTuning(device, [], tuneStore())
     terminal.printJson({ adapter, problems: [] })
     terminal.print(`forgot what was tuned for ${adapter}`)
     return
   }
-  const problems = await device.choices.noting(() => work(device, name, { terminal, signal }))
+  const problems = await device.choices.noting(() => work(device, options, { terminal, signal }))
   const progress = terminal.progress('tuning', problems.length, 'problems')
   const results = await tune(device, problems, {
     signal,
@@ -93,9 +92,9 @@ const BATCH = 32
 const IMAGES = 512
 
 /** The work whose kernels are tuned: embedding, training, scoring. */
-async function work(device: Device, name: string, context: Context): Promise<void> {
+async function work(device: Device, settings: ModelSettings, context: Context): Promise<void> {
   const { signal } = context
-  const model = await openModel(name, device, context)
+  const model = await openModel(settings, device, context)
   await model.embedPixels(new Uint8Array(BATCH * model.preprocess.size ** 2 * 3))
   const { dimension } = model
   await model.dispose()

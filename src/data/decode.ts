@@ -35,28 +35,41 @@ export async function decodeImage(
     },
   )
   try {
-    if (bitmap.width * bitmap.height > MAX_PIXELS) {
-      throw new KeeplightError(
-        'input',
-        `${name}: ${bitmap.width}×${bitmap.height} is more than ${MAX_PIXELS / 1e6} million ` +
-          'pixels; make it smaller',
-      )
-    }
-    return readPixels(bitmap, reduceTo)
+    assertDrawable(name, bitmap.width, bitmap.height)
+    return drawPixels(bitmap, bitmap.width, bitmap.height, reduceTo)
   } finally {
     bitmap.close()
   }
 }
 
-function readPixels(bitmap: ImageBitmap, reduceTo = Infinity): Pixels {
-  const scale = Math.min(1, reduceTo / Math.min(bitmap.width, bitmap.height))
-  const width = Math.max(1, Math.round(bitmap.width * scale))
-  const height = Math.max(1, Math.round(bitmap.height * scale))
+/** @throws KeeplightError `input` when a canvas of this size would be too large */
+export function assertDrawable(name: string, width: number, height: number): void {
+  if (width * height <= MAX_PIXELS) return
+  throw new KeeplightError(
+    'input',
+    `${name}: ${width}×${height} is more than ${MAX_PIXELS / 1e6} million pixels; make it smaller`,
+  )
+}
+
+/**
+ * What a canvas draws of this size, over white. Without `reduceTo` it is drawn pixel by pixel, so that
+ * opaque pictures keep their bytes: no browser's resampling takes part.
+ */
+export function drawPixels(
+  source: CanvasImageSource,
+  fullWidth: number,
+  fullHeight: number,
+  reduceTo = Infinity,
+): Pixels {
+  const scale = Math.min(1, reduceTo / Math.min(fullWidth, fullHeight))
+  const width = Math.max(1, Math.round(fullWidth * scale))
+  const height = Math.max(1, Math.round(fullHeight * scale))
   const context = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true })!
+  context.imageSmoothingEnabled = scale < 1
   context.imageSmoothingQuality = 'high'
   context.fillStyle = 'white'
   context.fillRect(0, 0, width, height)
-  context.drawImage(bitmap, 0, 0, width, height)
+  context.drawImage(source, 0, 0, width, height)
   const { data: rgba } = context.getImageData(0, 0, width, height)
   const data = new Uint8Array(width * height * 3)
   for (let i = 0, j = 0; i < rgba.length; i += 4) {

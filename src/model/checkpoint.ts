@@ -46,18 +46,25 @@ export class Slot<K extends SlotKind = SlotKind> {
   readonly zeros: number
   /** Of a matrix: what is added to its products. */
   readonly bias: Slot<'plain'> | undefined
+  /** Whether a file with anything but zeros here is another kind of model. */
+  readonly vanishing: boolean
 
   constructor(
     kind: K,
     shape: Shape,
     pieces: readonly Piece[],
-    { zeros = 0, bias }: { zeros?: number; bias?: Slot<'plain'> } = {},
+    {
+      zeros = 0,
+      bias,
+      vanishing = false,
+    }: { zeros?: number; bias?: Slot<'plain'>; vanishing?: boolean } = {},
   ) {
     this.kind = kind
     this.shape = shape
     this.pieces = pieces
     this.zeros = zeros
     this.bias = bias
+    this.vanishing = vanishing
   }
 
   /** Its tensors' names, for messages. */
@@ -350,11 +357,20 @@ export function slotsOf(slots: unknown): Slot[] {
 /** Host arrays of a checkpoint in memory in the place of the slots. */
 export function hostWeights<R>(file: Checkpoint, slots: unknown): R {
   return fillSlots(slots, (slot) => {
-    return joinPieces(
-      slot,
-      slot.pieces.map(({ name }) => file.float32(name)),
-    )
+    const parts = slot.pieces.map(({ name }) => file.float32(name))
+    const values = joinPieces(slot, parts)
+    assertVanishing(slot, values)
+    return values
   })
+}
+
+/** @throws KeeplightError `format` when there is something where the model has nothing */
+export function assertVanishing({ label, vanishing }: Slot, values: Float32Array): void {
+  if (!vanishing || values.every((value) => value === 0)) return
+  throw new KeeplightError(
+    'format',
+    `${label} is not zero: a classifier's head, where a projection of features belongs`,
+  )
 }
 
 /** A slot's values, [out, in] whichever way the file has them. */

@@ -1,3 +1,4 @@
+import type { Activation } from '../kernels/activations.ts'
 import type { ByteSource } from './byteRange.ts'
 import type { DeviceLeaves } from './checkpoint.ts'
 import { bufferSource } from './byteSource.ts'
@@ -10,6 +11,9 @@ import { VisionTransformer } from './vit/vit.ts'
 
 /** Smaller files come whole: one request takes less time than several, and has a file's own hash. */
 const WHOLE_BYTES = 8 * 2 ** 20
+
+/** What training clips the scale to, and where published models end: ln 100. */
+const TRAINED_LOGIT_SCALE = Math.log(100)
 
 async function withCheckpoint<R>(
   source: ByteSource | ShardedSource,
@@ -30,15 +34,17 @@ async function withCheckpoint<R>(
 /**
  * An image encoder of a checkpoint; of a CLIP its vision half alone is read.
  *
+ * @param options `activation` overrides the family's, which no file names
  * @returns the encoder, which the caller disposes, and the name of the file's naming scheme
  * @throws KeeplightError as `openSafetensors`, `planVit` and `loadWeights`
  */
 export function loadVit(
   source: ByteSource | ShardedSource,
-  options: LoadOptions,
+  { activation, ...options }: LoadOptions & { readonly activation?: Activation },
 ): Promise<{ encoder: VisionTransformer; scheme: string; hash: string }> {
   return withCheckpoint(source, options.signal, async (checkpoint) => {
-    const { config, weights: slots, scheme } = planVit(checkpoint)
+    const { config: found, weights: slots, scheme } = planVit(checkpoint)
+    const config = activation ? { ...found, activation } : found
     const { weights, hash } = await loadWeights<VitWeights<DeviceLeaves>>(
       checkpoint,
       slots,
@@ -51,13 +57,13 @@ export function loadVit(
 /**
  * The text tower of a CLIP checkpoint; its vision half is not read.
  *
- * @returns the tower, which the caller disposes
+ * @returns the tower, which the caller disposes, and the factor from cosines to logits
  * @throws KeeplightError as `openSafetensors`, `planText` and `loadWeights`
  */
 export function loadText(
   source: ByteSource | ShardedSource,
   options: LoadOptions,
-): Promise<{ tower: TextTransformer; hash: string }> {
+): Promise<{ tower: TextTransformer; logitScale: number; hash: string }> {
   return withCheckpoint(source, options.signal, async (checkpoint) => {
     const { config, weights: slots } = planText(checkpoint)
     const { weights, hash } = await loadWeights<TextWeights<DeviceLeaves>>(
@@ -65,6 +71,7 @@ export function loadText(
       slots,
       options,
     )
-    return { tower: new TextTransformer(options.device, config, weights), hash }
+    const tower = new TextTransformer(options.device, config, weights)
+    return { tower, logitScale: Math.exp(weights.logitScale?.[0] ?? TRAINED_LOGIT_SCALE), hash }
   })
 }

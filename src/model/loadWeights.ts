@@ -9,7 +9,7 @@ import {
   type MatrixCheck,
   type PlainCheck,
 } from './canary.ts'
-import { fillSlots, slotsOf, type DeviceLeaves, type Slot } from './checkpoint.ts'
+import { assertVanishing, fillSlots, slotsOf, type DeviceLeaves, type Slot } from './checkpoint.ts'
 import {
   assertFinite,
   convertMatrix,
@@ -117,6 +117,7 @@ class Loader {
   upload(slot: Slot, parts: readonly StoredPiece[]): void {
     const floats = floatsOf(slot, parts)
     assertFinite(slot, floats)
+    assertVanishing(slot, floats)
     if (slot.kind === 'host') {
       this.leaves.set(slot, floats)
     } else if (slot.kind === 'plain') {

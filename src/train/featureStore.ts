@@ -1,4 +1,4 @@
-import type { Features } from '../model/features.ts'
+import { normalizeRows, type Features } from '../model/features.ts'
 import type { Device } from '../runtime/device.ts'
 import { keep, type Tensor } from '../runtime/tensor.ts'
 
@@ -49,16 +49,6 @@ export class FeatureStore {
 
   dispose(): void {
     this.chunks.forEach(({ tensor }) => tensor.dispose())
-  }
-}
-
-/** Divides every row by its length, in place; a row of zeros stays. */
-export function normalizeRows(data: Float32Array, dimension: number): void {
-  for (let start = 0; start < data.length; start += dimension) {
-    let squares = 0
-    for (let i = start; i < start + dimension; i++) squares += data[i]! * data[i]!
-    const scale = 1 / Math.max(Math.sqrt(squares), 1e-12)
-    for (let i = start; i < start + dimension; i++) data[i]! *= scale
   }
 }
 

@@ -33,6 +33,21 @@ function probabilities(
   return { p: p.map((x) => x / total), logSumExp: maximum + Math.log(total) }
 }
 
+/** softmax(scale · Q·Kᵀ) in f64; q, k [B, H, T, d] → [B, H, T, T]. */
+export function attentionWeights(
+  q: ArrayLike<number>,
+  k: ArrayLike<number>,
+  size: AttentionCase,
+): Float64Array {
+  const { batches, heads, tokens, headSize: d } = size
+  const out = new Float64Array(batches * heads * tokens * tokens)
+  for (let row = 0; row < batches * heads * tokens; row++) {
+    const base = Math.floor(row / tokens) * tokens * d
+    out.set(probabilities(q, k, row % tokens, base, size).p, row * tokens)
+  }
+  return out
+}
+
 /** softmax(scale · Q·Kᵀ) · V in f64; q, k, v and out [B, H, T, d], logSumExp [B, H, T]. */
 export function attention(
   q: ArrayLike<number>,

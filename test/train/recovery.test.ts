@@ -1,10 +1,5 @@
 import { describe, expect, it } from 'vitest'
 import { randomBits, randomUniform } from '../../src/kernels/random.ts'
-import type { BlockWeights } from '../../src/model/checkpoint.ts'
-import { VisionModel } from '../../src/model/model.ts'
-import type { VitConfig } from '../../src/model/vit/config.ts'
-import type { VitWeights } from '../../src/model/vit/names.ts'
-import { VisionTransformer } from '../../src/model/vit/vit.ts'
 import type { Device } from '../../src/runtime/device.ts'
 import { KeeplightError } from '../../src/runtime/errors.ts'
 import { recoverDevice } from '../../src/runtime/recovery.ts'
@@ -14,56 +9,10 @@ import { hashBits } from '../support/compare.ts'
 import { destroyAt } from '../support/destroyAt.ts'
 import { openDevice } from '../support/device.ts'
 import { randomArray } from '../support/random.ts'
+import { smallModel } from '../support/smallModel.ts'
 
-const config: VitConfig = {
-  family: 'dino',
-  imageSize: 8,
-  patchSize: 4,
-  hiddenSize: 16,
-  layers: 2,
-  heads: 2,
-  mlpSize: 32,
-  activation: 'gelu',
-  layerNormEps: 1e-6,
-  preNorm: false,
-  registers: 0,
-  projection: undefined,
-}
-const preprocess = { size: 8, resize: 8, mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25] } as const
 const IMAGES = 12
 const pixels = Uint8Array.from({ length: IMAGES * 8 * 8 * 3 }, (_, i) => randomBits(1, 0, i) >>> 24)
-
-/** A vision transformer of two narrow blocks with random weights. */
-function smallModel(device: Device): VisionModel {
-  let seed = 0
-  const values = (size: number): Float32Array<ArrayBuffer> => {
-    return randomArray(size, ++seed).map((value) => value * 0.3)
-  }
-  const [d, m] = [config.hiddenSize, config.mlpSize]
-  const affine = (size: number, width: number) => ({ weight: values(size), bias: values(width) })
-  const block = (): BlockWeights => ({
-    norm1: affine(d, d),
-    qkv: affine(3 * d * d, 3 * d),
-    out: affine(d * d, d),
-    norm2: affine(d, d),
-    fc1: affine(m * d, m),
-    fc2: affine(d * m, d),
-    layerScales: undefined,
-  })
-  const weights: VitWeights = {
-    patchWeight: values(d * 3 * 16),
-    patchBias: values(d),
-    classToken: values(d),
-    registers: undefined,
-    positions: values(5 * d),
-    preNorm: undefined,
-    blocks: [block(), block()],
-    finalNorm: affine(d, d),
-    projection: undefined,
-  }
-  const about = { name: 'small', hash: 'none', preprocess, scheme: 'none' }
-  return new VisionModel(device, new VisionTransformer(device, config, weights), about)
-}
 
 const settings = {
   k: 3,

@@ -38,6 +38,8 @@ export interface TextWeights<L extends Leaves = HostLeaves> {
   readonly finalNorm: NormWeights<L>
   /** [E, D] */
   readonly projection: L['matrix']
+  /** [1]: natural logarithm of the factor that turns cosines into logits; a text tower alone lacks it. */
+  readonly logitScale: L['host'] | undefined
 }
 
 interface NamingScheme extends BlockNames {
@@ -47,7 +49,8 @@ interface NamingScheme extends BlockNames {
   readonly tokens: string
   readonly positions: string
   readonly finalNorm: string
-  readonly projection: ProjectionName
+  /** One of these. */
+  readonly projections: readonly ProjectionName[]
 }
 
 const schemes: readonly NamingScheme[] = [
@@ -64,7 +67,11 @@ const schemes: readonly NamingScheme[] = [
     fc1: 'mlp.c_fc',
     fc2: 'mlp.c_proj',
     finalNorm: 'ln_final',
-    projection: { name: 'text_projection', transposed: true },
+    // OpenCLIP may make a linear layer of it, as Hugging Face does.
+    projections: [
+      { name: 'text_projection', transposed: true },
+      { name: 'text_projection.weight', transposed: false },
+    ],
   },
   {
     label: 'Hugging Face CLIP',
@@ -79,12 +86,15 @@ const schemes: readonly NamingScheme[] = [
     fc1: 'mlp.fc1',
     fc2: 'mlp.fc2',
     finalNorm: 'text_model.final_layer_norm',
-    projection: { name: 'text_projection.weight', transposed: false },
+    projections: [{ name: 'text_projection.weight', transposed: false }],
   },
 ]
 
 /** In files of text towers, and no part of what they compute. */
 const IGNORED = /(position_ids|attn_mask)$/
+
+/** What wrappers put before the names; `text.` is OpenCLIP's, where it has the tower apart. */
+const PREFIX = /^(?:(?:module|model|clip|text)\.)*$/
 
 /** A text tower found in a checkpoint; its weights are slots, which say what to read. */
 export interface TextPlan {
@@ -99,8 +109,8 @@ export interface TextPlan {
  *   another shape or too much
  */
 export function planText(file: CheckpointIndex): TextPlan {
-  const scheme = schemes.find(({ tokens }) => file.tensors.has(tokens))
-  if (!scheme) {
+  const found = detect(file)
+  if (!found) {
     const names = schemes.map(({ tokens, label }) => `${tokens} (${label})`).join(' or ')
     throw new KeeplightError(
       'format',
@@ -108,23 +118,39 @@ export function planText(file: CheckpointIndex): TextPlan {
         'only CLIP checkpoints have one',
     )
   }
-  const reader = new CheckpointReader(file, scheme.label, '')
+  const { scheme, prefix } = found
+  const reader = new CheckpointReader(file, scheme.label, prefix)
   const [vocabulary = 0, hiddenSize = 0] = reader.find(scheme.tokens) ?? []
   const context = reader.find(scheme.positions)?.[0] ?? 0
-  const { name, transposed } = scheme.projection
-  const projection = reader.find(name)?.[transposed ? 1 : 0] ?? 0
+  const named = scheme.projections.find(({ name }) => reader.find(name)) ?? scheme.projections[0]!
+  const projection = reader.find(named.name)?.[named.transposed ? 1 : 0] ?? 0
+  // The scalar belongs to the whole model, so it has the prefix of the file but not of the tower.
+  const whole = new CheckpointReader(file, scheme.label, prefix.replace(/text\.$/, ''))
   const { blocks, heads, mlpSize } = reader.blocks(scheme, hiddenSize)
   const weights: TextWeights<SlotLeaves> = {
     tokens: reader.take('plain', scheme.tokens, [vocabulary, hiddenSize]),
     positions: reader.take('plain', scheme.positions, [context, hiddenSize]),
     blocks,
     finalNorm: reader.norm(scheme.finalNorm, hiddenSize),
-    projection: reader.projection(scheme.projection, projection, hiddenSize),
+    projection: reader.projection(named, projection, hiddenSize),
+    logitScale: whole.find('logit_scale') && whole.take('host', 'logit_scale', [1], []),
   }
+  whole.finish([], IGNORED)
   reader.finish(scheme.own, IGNORED)
   const layers = blocks.length
   const config = { vocabulary, context, hiddenSize, layers, heads, mlpSize, projection }
   return { config, weights }
+}
+
+function detect(file: CheckpointIndex): { scheme: NamingScheme; prefix: string } | undefined {
+  for (const scheme of schemes) {
+    for (const name of file.tensors.keys()) {
+      if (!name.endsWith(scheme.tokens)) continue
+      const prefix = name.slice(0, -scheme.tokens.length)
+      if (PREFIX.test(prefix)) return { scheme, prefix }
+    }
+  }
+  return undefined
 }
 
 /**

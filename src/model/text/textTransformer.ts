@@ -105,12 +105,14 @@ export class TextTransformer {
  *
  * @param ids [B, T], see `Tokenizer.tokenize`
  * @param context T
+ * @param lengthFor how many columns to keep, of those that are needed at least; default: these alone
  * @throws KeeplightError `input` when a text has no end token, or an id lies outside the vocabulary
  */
 export function textInputs(
   ids: Uint32Array,
   context: number,
   { vocabulary }: Pick<TextConfig, 'vocabulary'>,
+  lengthFor: (needed: number) => number = (needed) => needed,
 ): TextInputs {
   const batch = ids.length / context
   const ends = Array.from({ length: batch }, (_, row) => {
@@ -132,7 +134,7 @@ export function textInputs(
     }
     return end
   })
-  const length = Math.max(...ends) + 1
+  const length = lengthFor(Math.max(...ends) + 1)
   return {
     tokens: Uint32Array.from({ length: batch * length }, (_, i) => {
       return ids[Math.floor(i / length) * context + (i % length)]!

@@ -67,15 +67,25 @@ export class Tokenizer {
     for (const special of [START, END]) this.#words.set(special, [this.#ids.get(special)!])
   }
 
-  /** Reads the merges as they are published, gzipped or not. */
+  /**
+   * Reads what comes with a model: OpenAI's `bpe_simple_vocab_16e6.txt`, gzipped or not, or Hugging
+   * Face's `merges.txt` or `tokenizer.json`.
+   *
+   * @throws KeeplightError `format` when it is none of these
+   */
   static async fromBytes(bytes: Uint8Array<ArrayBuffer>): Promise<Tokenizer> {
     const gzipped = bytes[0] === 0x1f && bytes[1] === 0x8b
-    if (!gzipped) return new Tokenizer(new TextDecoder().decode(bytes))
+    if (!gzipped) return Tokenizer.fromText(new TextDecoder().decode(bytes))
     const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'))
     const text = await new Response(stream).text().catch((cause: unknown) => {
       throw new KeeplightError('format', 'tokenizer: the gzipped merges are damaged', { cause })
     })
-    return new Tokenizer(text)
+    return Tokenizer.fromText(text)
+  }
+
+  /** Reads the text of one of these files; see {@link Tokenizer.fromBytes}. */
+  static fromText(text: string): Tokenizer {
+    return new Tokenizer(/^\s*\{/.test(text) ? mergesOf(text) : text)
   }
 
   /** Number of tokens: 49,408. */
@@ -171,3 +181,32 @@ function byteSymbols(): string[] {
 const orderOf = (symbol: string): number => symbol.charCodeAt(0)
 
 const shorten = (text: string): string => (text.length > 60 ? `${text.slice(0, 59)}…` : text)
+
+/** The merges of Hugging Face's `tokenizer.json`, as lines. */
+function mergesOf(json: string): string {
+  const problem = (what: string, cause?: unknown): KeeplightError =>
+    new KeeplightError(
+      'format',
+      `tokenizer: the tokenizer.json ${what}; give that of a CLIP model`,
+      { cause },
+    )
+  let file: unknown
+  try {
+    file = JSON.parse(json)
+  } catch (cause) {
+    throw problem('is no JSON', cause)
+  }
+  const { model } = file as { model?: { type?: unknown; merges?: unknown; vocab?: unknown } }
+  if (model?.type !== 'BPE' || !Array.isArray(model.merges)) {
+    throw problem('has no byte-pair merges at model.merges')
+  }
+  const { vocab } = model as { vocab?: Record<string, unknown> | null }
+  if (vocab && (vocab[START] !== 49_406 || vocab[END] !== 49_407)) {
+    throw problem(`has ${START} and ${END} at other places than 49406 and 49407`)
+  }
+  // Newer files have pairs in the place of lines.
+  const lines = (model.merges as unknown[]).map((merge) =>
+    Array.isArray(merge) ? merge.join(' ') : String(merge),
+  )
+  return ['#version', ...lines].join('\n')
+}

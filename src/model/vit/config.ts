@@ -1,4 +1,5 @@
 import type { Activation } from '../../kernels/activations.ts'
+import { KeeplightError } from '../../runtime/errors.ts'
 import type { PreprocessConfig } from '../preprocess.ts'
 
 /** Families whose encoders are the same vision transformer up to this config. */
@@ -58,4 +59,25 @@ export function familyPreprocess(family: Family, imageSize: number): PreprocessC
   const size = family === 'dinov2' && imageSize === DINOV2_NATIVE ? 224 : imageSize
   const resize = family !== 'clip' && size === 224 ? 256 : size
   return { size, resize, ...statistics[family] }
+}
+
+/**
+ * The same preparation for another input: what lies around the cut grows with it.
+ *
+ * @throws KeeplightError `validation` unless the side is a whole number of patches
+ */
+export function preprocessAt(
+  { patchSize }: Pick<VitConfig, 'patchSize'>,
+  usual: PreprocessConfig,
+  size: number,
+): PreprocessConfig {
+  const patches = Math.max(1, Math.round(size / patchSize))
+  if (patches * patchSize !== size) {
+    throw new KeeplightError(
+      'validation',
+      `an input of ${size}×${size} pixels is no whole number of ${patchSize}-pixel patches; ` +
+        `the nearest imageSize is ${patches * patchSize}`,
+    )
+  }
+  return { ...usual, size, resize: Math.round((usual.resize * size) / usual.size) }
 }

@@ -32,6 +32,8 @@ export interface VitWeights<L extends Leaves = HostLeaves> {
   readonly finalNorm: NormWeights<L>
   /** [E, D] */
   readonly projection: L['matrix'] | undefined
+  /** [E]: zeros, where a file has a bias of the projection at all. */
+  readonly projectionBias?: L['host'] | undefined
 }
 
 /** How one lineage of files names the parts of a ViT; `N` stands for the block's number. */
@@ -51,17 +53,16 @@ interface NamingScheme extends BlockNames {
   readonly preNorm?: string
   readonly finalNorm: string
   readonly projection?: ProjectionName
+  /** A bias that files may carry, and that is zero where they are no classifiers. */
+  readonly projectionBias?: string
 }
 
 /** timm adds the class token's position to the token, so its position tables have none for it. */
 const TIMM_REGISTERS = 'reg_token'
 
 const HF_VIT = ['embeddings.', 'encoder.', 'layernorm.']
-/** `norm_pre` is timm's CLIP, which is no DINO though its names look so. */
-const ORIGINAL = ['cls_token', 'pos_embed', 'patch_embed.', 'blocks.', 'norm.', 'norm_pre.'].concat(
-  'register_tokens',
-  TIMM_REGISTERS,
-)
+const TIMM = ['cls_token', 'pos_embed', 'patch_embed.', 'blocks.', 'norm.']
+const ORIGINAL = [...TIMM, 'register_tokens', TIMM_REGISTERS]
 /** In files of encoders, and no part of what they compute. */
 const IGNORED = /(position_ids|mask_token)$/
 
@@ -151,6 +152,28 @@ const schemes: readonly NamingScheme[] = [
     finalNorm: 'layernorm',
   },
   {
+    label: 'timm CLIP',
+    family: 'clip',
+    // Its other names are DINO's.
+    marker: 'norm_pre.weight',
+    own: [...TIMM, 'norm_pre.', 'head.'],
+    patch: 'patch_embed.proj.weight',
+    patchBias: false,
+    classToken: 'cls_token',
+    positions: 'pos_embed',
+    preNorm: 'norm_pre',
+    block: 'blocks.N',
+    norm1: 'norm1',
+    norm2: 'norm2',
+    qkv: { fused: 'attn.qkv.' },
+    out: 'attn.proj',
+    fc1: 'mlp.fc1',
+    fc2: 'mlp.fc2',
+    finalNorm: 'norm',
+    projection: { name: 'head.weight', transposed: false },
+    projectionBias: 'head.bias',
+  },
+  {
     label: 'DINOv2',
     family: 'dinov2',
     marker: 'blocks.0.ls1.gamma',
@@ -190,8 +213,9 @@ const schemes: readonly NamingScheme[] = [
   },
 ]
 
-/** Prefixes of files that hold more than the encoder. */
-const PREFIXES = ['module.', 'backbone.', 'vit.', 'dinov2.', 'dinov2_with_registers.']
+/** What wrappers put before the names: training checkpoints, models with heads, whole pipelines. */
+const PREFIX =
+  /^(?:(?:module|model|backbone|encoder|teacher|student|vit|clip|dinov2|dinov2_with_registers)\.)*$/
 
 /** An encoder found in a checkpoint; its weights are slots, which say what to read. */
 export interface VitPlan {
@@ -253,6 +277,12 @@ export function planVit(file: CheckpointIndex): VitPlan {
     blocks,
     finalNorm: reader.norm(scheme.finalNorm, hiddenSize),
     projection: scheme.projection && reader.projection(scheme.projection, projection!, hiddenSize),
+    projectionBias:
+      scheme.projectionBias && reader.find(scheme.projectionBias)
+        ? new Slot('host', [projection!], [reader.piece(scheme.projectionBias, [[projection!]])], {
+            vanishing: true,
+          })
+        : undefined,
   }
   reader.finish(scheme.own, IGNORED)
   const config: VitConfig = {
@@ -284,18 +314,24 @@ export function readVit(file: Checkpoint): {
   return { config, weights: hostWeights(file, weights), scheme }
 }
 
+/** The first scheme whose marker is there; of several copies the teacher's, then the least wrapped. */
 function detect(file: CheckpointIndex): { scheme: NamingScheme; prefix: string } {
-  const prefixes = ['', ...PREFIXES, 'module.backbone.']
+  const names = [...file.tensors.keys()]
   for (const scheme of schemes) {
-    for (const prefix of prefixes) {
-      if (file.tensors.has(prefix + scheme.marker)) return { scheme, prefix }
-    }
+    const prefixes = names
+      .filter((name) => name.endsWith(scheme.marker))
+      .map((name) => name.slice(0, -scheme.marker.length))
+      .filter((prefix) => PREFIX.test(prefix))
+    const rank = (prefix: string): number =>
+      prefix.includes('teacher.') ? 0 : prefix.includes('student.') ? 2 : 1
+    const [prefix] = prefixes.sort((a, b) => rank(a) - rank(b) || a.length - b.length)
+    if (prefix !== undefined) return { scheme, prefix }
   }
-  const some = [...file.tensors.keys()].slice(0, 3).join(', ') || 'none'
+  const some = names.slice(0, 3).join(', ') || 'none'
   const known = schemes.map(({ label }) => label).join(', ')
   throw new KeeplightError(
     'format',
     `no vision transformer that Keeplight knows: none of the names of ${known} is among the file's ` +
-      `${file.tensors.size} tensors (${some}, …)`,
+      `${names.length} tensors (${some}, …)`,
   )
 }

@@ -7,6 +7,7 @@ import { linear } from '../../runtime/ops/matmul.ts'
 import { patchEmbed } from '../../runtime/ops/patchEmbed.ts'
 import { expect, sizeOf } from '../../runtime/shape.ts'
 import { keep, scope, type Tensor } from '../../runtime/tensor.ts'
+import { attentionMap } from '../attentionMap.ts'
 import type { AnyLeaves } from '../checkpoint.ts'
 import {
   transformerBlock,
@@ -136,6 +137,17 @@ export class VisionTransformer {
       return this.#projection ? linear(normed, this.#projection) : normed
     })
     return { feature, tokens, hiddenStates: states }
+  }
+
+  /**
+   * The attention weights of one block; see {@link attentionMap}.
+   *
+   * @param x [B, T, D], the block's input: hidden state `block`
+   * @returns [B, H, queries, T]
+   */
+  attentionMap(x: Tensor<'f32'>, block: number, queries: number): Tensor<'f32'> {
+    const { heads, layerNormEps: eps } = this.config
+    return attentionMap(x, this.#blocks[block]!, { heads, eps }, queries)
   }
 
   /** The final layerNorm, of any rows of tokens. */

@@ -74,8 +74,14 @@ export async function collectFeatures(
     const progress = options.terminal.progress('embedding', files.length, 'images')
     const reused = files.length - missing.length
     progress.update(reused)
-    const broken = await embedMissing(collection, missing, store, cache, model, options, (done) =>
-      progress.update(reused + done),
+    const { broken, recognised } = await embedMissing(
+      collection,
+      missing,
+      store,
+      cache,
+      model,
+      options,
+      (done) => progress.update(reused + done),
     ).finally(() => progress.stop())
     if (broken.length === files.length) {
       throw new KeeplightError(
@@ -87,8 +93,11 @@ export async function collectFeatures(
     const dead = new Set(broken.map(({ path }) => path))
     const kept = files.flatMap((path, i) => (dead.has(path) ? [] : [i]))
     const cacheInfo = cache && { folder: cache.folder, bytes: cache.bytes }
-    const embedded = missing.length - broken.length
-    return { ...store.take(kept), kept, broken, reused, embedded, cache: cacheInfo }
+    const embedded = missing.length - broken.length - recognised
+    return {
+      ...{ ...store.take(kept), kept, broken, embedded },
+      ...{ reused: reused + recognised, cache: cacheInfo },
+    }
   } finally {
     cache?.close()
   }
@@ -141,8 +150,9 @@ async function embedMissing(
   model: Encoder,
   { views, signal, decoding }: CollectOptions,
   onProgress: (done: number) => void,
-): Promise<BrokenFile[]> {
+): Promise<{ readonly broken: BrokenFile[]; readonly recognised: number }> {
   const broken: BrokenFile[] = []
+  let recognised = 0
   const { size } = model.preprocess
   const imageBytes = (1 + views) * size * size * 3
   const pixels = new Uint8Array(batchImages * imageBytes)
@@ -182,6 +192,7 @@ async function embedMissing(
         batch.push({ file, hash: outcome.hash, raw: outcome.image.raw })
         if (batch.length === batchImages) await flush()
       } else if (cache?.reuse(file, outcome.hash, store)) {
+        recognised++
         onProgress(++done)
       } else {
         damaged.push(file)
@@ -191,7 +202,7 @@ async function embedMissing(
   }
   if (signal?.aborted) throw stopped()
   await flush()
-  return broken.sort((a, b) => (a.path < b.path ? -1 : 1))
+  return { broken: broken.sort((a, b) => (a.path < b.path ? -1 : 1)), recognised }
 }
 
 /** Features of prepared views, a few at a time, so that a stop takes effect soon. */

@@ -1,4 +1,4 @@
-import { appendFile, copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { appendFile, copyFile, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises'
 import { readdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +8,7 @@ import type { Collected, Encoder } from '../../src/cli/collect.ts'
 import { Terminal } from '../../src/cli/terminal.ts'
 import { openCollection } from '../../src/data/openCollection.node.ts'
 import { compileWorker } from '../data/compileWorker.ts'
+import { makeTar } from '../support/archives.ts'
 import { drawFolder } from './drawFolder.ts'
 
 const preprocess = {
@@ -110,6 +111,33 @@ describe('collectFeatures', () => {
     expect(second.features).toEqual(first.features)
     expect(second.raw).toEqual(first.raw)
     expect(second.cache?.bytes).toBeGreaterThan(40 * (3 * 3 * 4 + 3072))
+  })
+
+  it('knows an archive’s images by its size and time, and reads none of them again', async () => {
+    const items = await Promise.all(
+      drawn.slice(0, 6).map(async (name) => ({
+        name,
+        content: new Uint8Array(await readFile(join(pictures, name))),
+      })),
+    )
+    const path = join(cacheFolder, 'some.tar')
+    await writeFile(path, makeTar(items))
+    const run = async (): Promise<[Collected, number]> => {
+      const collection = await openCollection(path)
+      const read = vi.spyOn(collection, 'read')
+      const options = { views: 0, cacheFolder, terminal, decoding: { workerUrl, workers: 1 } }
+      const collected = await collectFeatures(collection, new MeanEncoder(), options)
+      return [collected, read.mock.calls.flatMap(([indices]) => indices ?? []).length]
+    }
+    const [first, readFirst] = await run()
+    const [second, readSecond] = await run()
+    expect([first.embedded, readFirst]).toEqual([6, 6])
+    expect([second.reused, second.embedded, readSecond]).toEqual([6, 0, 0])
+    expect(second.features).toEqual(first.features)
+    await writeFile(path, makeTar(items.reverse()))
+    await utimes(path, new Date(), new Date(1e12))
+    const [third, readThird] = await run()
+    expect([third.embedded, readThird]).toEqual([0, 6]) // known by content, after a look
   })
 
   it('embeds anew for another model, other views, or without the cache', async () => {

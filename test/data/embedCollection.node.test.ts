@@ -10,6 +10,7 @@ import type {
   EmbedCollectionOptions,
 } from '../../src/data/embedCollection.node.ts'
 import { featurePaths } from '../../src/data/featureFile.node.ts'
+import { folderCollection } from '../../src/data/folder.node.ts'
 import { mergeFeatures } from '../../src/data/mergeFeatures.node.ts'
 import { openCollection } from '../../src/data/openCollection.node.ts'
 import type { ImageCollection } from '../../src/data/collection.ts'
@@ -179,7 +180,9 @@ describe('a file of features', () => {
 
   it('is not written when no image can be read', async () => {
     const out = outFile()
-    const broken = { ...collection, files: BROKEN, labels: undefined, classes: [] }
+    const { root } = collection
+    const files = { root, files: BROKEN, labels: undefined, classes: [], ignored: 0 }
+    const broken = folderCollection(files)
     const message = await errorOf(
       embedCollection(broken, new Encoder(), { out, decoding: { workers: 1, workerUrl } }),
     )

@@ -19,6 +19,7 @@ import { useTuning } from './tuning.ts'
 interface EmbedSettings extends DataSettings, ModelSettings {
   readonly out: string
   readonly store: 'f32' | 'f16'
+  readonly fastDecode: boolean
   readonly shard?: string
   readonly shards?: number
   readonly chunk: number
@@ -49,6 +50,11 @@ export function addEmbedCommand(
       new Option('--store <dtype>', 'how features are stored')
         .choices(['f32', 'f16'])
         .default('f32'),
+    )
+    .option(
+      '--fast-decode',
+      'let decoders reduce large photos first: faster, not to the byte',
+      false,
     )
     .option('--shard <i/n>', 'embed the i-th of n parts (from 0), into a file of its own')
     .option('--shards <n>', 'the same, i from the array job this runs in', integer(1, 1_000_000))
@@ -112,6 +118,7 @@ async function runEmbed(
     let progress: ReturnType<typeof terminal.progress> | undefined
     const result = await writingTo(out, () =>
       embedCollection(collection, model, {
+        pictures: settings.fastDecode ? 'reduced' : 'exact',
         ...{ out, shard, weights: dtype, store, chunk, batch, overwrite, adapter, signal },
         onProgress: (done, total) => {
           progress ??= terminal.progress('embedding', total, 'images', done)

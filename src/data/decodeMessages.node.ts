@@ -15,6 +15,10 @@ export type WorkerConfig =
       readonly seed: number
       /** Content hashes that need no decoding because their features are known. */
       readonly known: ReadonlySet<string>
+      /** Large photos are reduced while they are decoded; else the model's resampler alone resizes. */
+      readonly reduce: boolean
+      /** Whether the picture that raw-pixel k-means sees is made too. */
+      readonly raw: boolean
     }
   | { readonly kind: 'thumbnail'; readonly height: number }
 
@@ -34,7 +38,7 @@ export interface ViewsResult {
   readonly image?: {
     /** (1 + views) · size · size · 3 bytes, the clean view first. */
     readonly views: Uint8Array
-    /** 32 · 32 · 3 bytes: the picture as raw-pixel k-means sees it. */
+    /** 32 · 32 · 3 bytes: the picture as raw-pixel k-means sees it; empty unless asked for. */
     readonly raw: Uint8Array
     /** Upright size of the picture in the file, and its EXIF orientation. */
     readonly width: number

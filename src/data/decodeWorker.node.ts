@@ -71,16 +71,19 @@ interface Made<T> {
 
 async function makeViews(
   source: Source,
-  { preprocess: model, views, seed, known }: Extract<WorkerConfig, { kind: 'views' }>,
+  { preprocess: model, views, seed, known, ...asked }: Extract<WorkerConfig, { kind: 'views' }>,
 ): Promise<Made<ViewsResult>> {
   const digest = digestOf(source)
   const hash = digest.toString('hex')
   if (known.has(hash)) return { result: { hash }, transfer: [] }
   const pixels =
-    source instanceof Uint8Array ? await decodePixels(source, 4 * model.resize) : asDecoded(source)
+    source instanceof Uint8Array
+      ? await decodePixels(source, asked.reduce ? 4 * model.resize : undefined)
+      : asDecoded(source)
   // Views follow from the content, so that they don't depend on a file's place in the folder.
   const prepared = prepareViews(pixels, model, { views, seed, stream: digest.readUInt32LE(0) })
-  const raw = ownBytes(preprocess(pixels, { ...model, size: rawEdge, resize: rawEdge }).data)
+  const small = { ...model, size: rawEdge, resize: rawEdge }
+  const raw = ownBytes(asked.raw ? preprocess(pixels, small).data : new Uint8Array())
   const { originalWidth: width, originalHeight: height, orientation } = pixels
   return {
     result: { hash, image: { views: prepared, raw, width, height, orientation } },

@@ -22,6 +22,7 @@ import { SafetensorsRows, SafetensorsWriter, temporaryName } from './safetensors
 export interface EmbedJob {
   readonly model: { readonly name: string; readonly hash: string }
   readonly preprocess: PreprocessConfig
+  readonly pictures: Pictures
   /** Of the encoder's weights on the GPU. */
   readonly weights: string
   /** Of the features in the file. */
@@ -33,6 +34,9 @@ export interface EmbedJob {
   /** SHA-256 over the names and classes of the collection's images. */
   readonly listing: string
 }
+
+/** Whether decoders may reduce large photos before they are resized. */
+export type Pictures = 'exact' | 'reduced'
 
 export interface Shard {
   readonly index: number

@@ -112,28 +112,33 @@ function tallest(m: number): { readonly variant: MatmulVariant; readonly cost: n
   return costs.reduce((best, each) => (each.cost < best.cost ? each : best))
 }
 
-/** What a second dispatch must save, in units of {@link TALL_COSTS}, of a weight of this size at least. */
-const SECOND_DISPATCH = 4
+/**
+ * What a second dispatch must save of the product, of a weight of this size at least. A ninth, as at 197 or
+ * 400 rows, is not worth half as many dispatches again in a forward pass.
+ */
+const SECOND_DISPATCH = 0.2
 const SECOND_WEIGHT = 2 ** 15
 
 /**
  * How many of the last rows of a product are better multiplied by a dispatch of their own: on lavapipe,
- * where blocks have 64 rows and one picture's tokens are 65, 197 or 257.
+ * where blocks have 64 rows and a picture's tokens may be 65.
  */
 export function rowsApart(problem: MatmulProblem, device: Device): number {
   const { m, n, k, batch, transposeA } = problem
   if (lanesOf(device) !== 8 || !isF32(problem) || transposeA || batch > 1) return 0
   const rest = m % 64
   if (rest === 0 || rest === m || n * k < SECOND_WEIGHT || worthPacking(problem)) return 0
-  const saved = tallest(m).cost - tallest(m - rest).cost - tallest(rest).cost
-  return saved >= SECOND_DISPATCH ? rest : 0
+  const whole = tallest(m).cost
+  const saved = whole - tallest(m - rest).cost - tallest(rest).cost
+  return saved >= SECOND_DISPATCH * whole ? rest : 0
 }
 
 /**
- * Rows and columns, as m·n / (m + n), from which on packing pays: it costs each operand once what the
- * product costs for about 28 rows or columns (`bench/NOTES.md`), and saves a sixth.
+ * Rows and columns, as m·n / (m + n), from which on operands are packed. That costs each of them once what
+ * the product costs for about 28 rows or columns (`bench/NOTES.md`), and saves a sixth and more: it pays from
+ * 250 on, but triples the dispatches, which a forward pass of a few images should keep few.
  */
-const PACKED_SIZE = 250
+const PACKED_SIZE = 600
 
 const worthPacking = ({ m, n, k }: MatmulProblem): boolean =>
   (m * n) / (m + n) >= PACKED_SIZE && k >= 64

@@ -47,9 +47,10 @@ describe('choice of a matmul kernel', () => {
       [8, 8, 16, 16, 32, 64, 64, 64].map((height) => `subgroup8r${height}`),
     )
     // Large products from packed operands, where these fit a binding.
-    expect([400, 3200].map((m) => rule(adapter('subgroup8'), m))).toEqual(
-      Array.from({ length: 2 }, () => 'subgroup8packed'),
-    )
+    expect([400, 3200].map((m) => rule(adapter('subgroup8'), m))).toEqual([
+      'subgroup8r32',
+      'subgroup8packed',
+    ])
     const small = { ...adapter('subgroup8'), maxBindingBytes: 2 ** 20 } as Device
     expect(rule(small, 384)).toBe('subgroup8r64')
     const half = (m: number): string =>
@@ -62,13 +63,35 @@ describe('choice of a matmul kernel', () => {
     const apart = (m: number, variant: Device['kernelVariant'] = 'subgroup8'): number =>
       rowsApart(problem(m, 768, 768), adapter(variant))
     expect([8, 50, 64, 65, 128, 130, 197, 257].map((m) => apart(m))).toEqual([
-      0, 0, 0, 1, 0, 2, 5, 1,
+      0, 0, 0, 1, 0, 0, 0, 0,
     ])
     // Not where they fill a block, where packing is better, where the weight is small, elsewhere.
     expect([127, 3201].map((m) => apart(m))).toEqual([0, 0])
     expect(rowsApart(problem(65, 10, 192), adapter('subgroup8'))).toBe(0)
     expect([apart(65, 'subgroup4'), apart(65, 'tile')]).toEqual([0, 0])
   })
+
+  it.each([50, 197, 257, 400])(
+    'takes one dispatch for a product of a vision transformer: %i rows',
+    (m) => {
+      const device = adapter('subgroup8')
+      for (const [d, wide] of [
+        [384, 1536],
+        [768, 3072],
+        [1024, 4096],
+      ] as const) {
+        for (const [n, k] of [
+          [3 * d, d],
+          [d, d],
+          [wide, d],
+          [d, wide],
+        ] as const) {
+          expect(matmulChoice.rule(problem(m, n, k), device)).not.toMatch(/packed/)
+          expect(rowsApart(problem(m, n, k), device)).toBe(0)
+        }
+      }
+    },
+  )
 
   it('rules by candidates alone, and names that plans can be read from', () => {
     for (const device of [gpu, adapter('subgroup8'), adapter('subgroup4')]) {

@@ -150,10 +150,11 @@ describe("the page's build", () => {
     // 100 → 118 kB: models by their names, twelve manifests with their traps in words (4 kB); weights read by
     // ranges, in f16 and int8, checked on the device (10 kB); pictures of any kind, block outputs and attention
     // maps, text by name (4 kB).
-    // 118 → 125 kB: f16 activations in every op of a forward pass, tensors beyond one binding in batch norms,
-    // scatterAdd, casts, slices and concat; faster kernels of what memory bounds.
+    // 118 → 132 kB: f16 activations in every op of a forward pass, tensors beyond one binding in batch norms,
+    // scatterAdd, casts, slices and concat (4 kB); faster kernels of what memory bounds, of large products and of
+    // attention's backward on software adapters (8 kB).
     const { code } = await transformWithEsbuild(bundle(), 'index.js', { minify: true })
-    expect(gzipSync(code).length).toBeLessThan(125_000)
+    expect(gzipSync(code).length).toBeLessThan(132_000)
   })
 
   test('has no Node file and no package inside but the one whose licence we ship', () => {

@@ -122,7 +122,11 @@ async function formatOf({
   path,
   size,
 }: DiskFile): Promise<'zip' | 'tar' | 'tar.gz' | 'list' | 'bin'> {
-  if (size === 0) throw new KeeplightError('input', `${path}: the file is empty.`)
+  if (size === 0)
+    throw new KeeplightError(
+      'input',
+      `${path}: the file is empty, expected a folder or an archive of images, or a list of them.`,
+    )
   const head = new Uint8Array(512)
   const handle = await open(path).catch((cause: unknown) => {
     throw readError(path, cause)

@@ -193,10 +193,10 @@ describe('keeplight cluster', () => {
         /^keeplight: \S+nowhere: no such file or folder\. Check the spelling and the current directory\.$/,
       ],
       [
-        'a file for a folder',
+        'an empty file for a folder',
         () => ['cluster', join(folder, 'file'), '-k', '3'],
         3,
-        /^keeplight: \S+file: this is a file, expected a folder of images\./,
+        /^keeplight: \S+file: the file is empty, expected a folder or an archive of images/,
       ],
       [
         'an empty folder',

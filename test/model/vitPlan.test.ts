@@ -7,6 +7,7 @@ import { expectClose } from '../support/compare.ts'
 import { useDevice } from '../support/device.ts'
 import { randomArray } from '../support/random.ts'
 import { clipShapes, seededCheckpoint } from '../support/seeded.ts'
+import { supports } from '../support/leftOut.ts'
 
 /** A CLIP of the depth and the tokens of ViT-B/32, narrower and of smaller patches. */
 const SIZE = { imageSize: 56, patch: 8, width: 64, layers: 12 }
@@ -58,7 +59,7 @@ describe('the plan of a 12-block ViT', () => {
     expectClose('feature of f16 activations', half.feature, feature, 5e-3)
     expect(cosine(half.feature, feature)).toBeGreaterThan(0.99999)
     // Tokens between blocks, and the pixels of patches, stay f32.
-    if (device().has('shader-f16')) {
+    if (supports(device(), 'shader-f16', 'what native f16 saves')) {
       expect(half.stats.dispatches).toBe(stats.dispatches)
       expect(half.stats.arenaBytes).toBeLessThan(0.8 * stats.arenaBytes)
     }

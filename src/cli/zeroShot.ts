@@ -99,6 +99,12 @@ async function runZeroShot(
     await useTuning(device, terminal)
     const model = await openModel(settings, device, { terminal, signal })
     terminal.note(`${model.name} on ${describeAdapter(device)}`)
+    if (model.config.family !== 'clip') {
+      throw new KeeplightError(
+        'usage',
+        `model ${model.name} has no text tower; zero-shot needs a CLIP model, such as clip-vit-b-32`,
+      )
+    }
     const text = await loadTextModel(settings.model, {
       ...{ device, dtype: settings.dtype, signal },
       ...(merges !== undefined && { merges: await readBytes(merges, 'merges') }),

@@ -10,7 +10,7 @@ import { softwareKernel } from './attentionSoftware.ts'
 import {
   defineKernel,
   kernelFamily,
-  linearIdWgsl,
+  subgroupMainWgsl,
   mainWgsl,
   type Kernel,
   type KernelVariant,
@@ -205,13 +205,7 @@ function subgroupKernel(options: AttentionOptions): Kernel<AttentionBinding, Att
     splits,
     features: ['subgroups'],
     workgroups: sliceWorkgroups(queries),
-    wgsl: /* wgsl */ `${linearIdWgsl}
-@compute @workgroup_size(${lanes})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(subgroup_invocation_id) lane: u32,
-) {
+    wgsl: /* wgsl */ `${subgroupMainWgsl(lanes)} {
 ${sliceWgsl(queries)}
   let last = params.tokens - 1u;
   // Software drivers unroll a loop of known length, and then compile for many seconds.

@@ -9,7 +9,7 @@ import {
   type Product,
 } from './attentionBackwardParts.ts'
 import { layoutParams, sliceWgsl, sliceWorkgroups, type AttentionParam } from './attentionLayout.ts'
-import { defineKernel, linearIdWgsl, type Kernel } from './kernel.ts'
+import { defineKernel, subgroupMainWgsl, type Kernel } from './kernel.ts'
 import { lines, pick, range } from './template.ts'
 
 const QUAD = range(4)
@@ -121,13 +121,7 @@ ${products}
     params: layoutParams,
     features: ['subgroups'],
     workgroups: sliceWorkgroups(rowCount),
-    wgsl: /* wgsl */ `${linearIdWgsl}
-@compute @workgroup_size(${lanes})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(subgroup_invocation_id) lane: u32,
-) {
+    wgsl: /* wgsl */ `${subgroupMainWgsl(lanes)} {
 ${sliceWgsl(rowCount)}
   let last = params.tokens - 1u;
   // Known to the template, but a software driver would unroll the loops and compile for many seconds.

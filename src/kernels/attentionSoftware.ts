@@ -1,7 +1,7 @@
 import type { AttentionBinding, AttentionOptions } from './attention.ts'
 import { layoutParams, sliceWgsl, sliceWorkgroups, type AttentionParam } from './attentionLayout.ts'
 import { bindings, label, MASKED, splits, stored, transposedReduction } from './attentionParts.ts'
-import { defineKernel, linearIdWgsl, type Kernel } from './kernel.ts'
+import { defineKernel, subgroupMainWgsl, type Kernel } from './kernel.ts'
 import { lines, pick, range } from './template.ts'
 
 const LANES = 8
@@ -68,13 +68,7 @@ export function softwareKernel(
     params: layoutParams,
     features: ['subgroups'],
     workgroups: sliceWorkgroups(queries),
-    wgsl: /* wgsl */ `${linearIdWgsl}
-@compute @workgroup_size(${LANES})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(subgroup_invocation_id) lane: u32,
-) {
+    wgsl: /* wgsl */ `${subgroupMainWgsl(LANES)} {
 ${sliceWgsl(queries)}
   let last = params.tokens - 1u;
   // Known to the template, but a software driver would unroll the loop and compile for many seconds.

@@ -205,3 +205,12 @@ fn main(
   @builtin(num_workgroups) count: vec3u,
   @builtin(local_invocation_index) thread: u32,
 )`
+
+/** The same of one subgroup a workgroup, whose invocations are `lane`. */
+export const subgroupMainWgsl = (lanes: number): string => /* wgsl */ `${linearIdWgsl}
+@compute @workgroup_size(${lanes})
+fn main(
+  @builtin(workgroup_id) id: vec3u,
+  @builtin(num_workgroups) count: vec3u,
+  @builtin(subgroup_invocation_id) lane: u32,
+)`

@@ -1,4 +1,4 @@
-import { defineKernel, linearIdWgsl, read, type Binding } from './kernel.ts'
+import { defineKernel, subgroupMainWgsl, read, type Binding } from './kernel.ts'
 import type { MatmulBinding, MatmulKernel, MatmulOptions } from './matmul.ts'
 import {
   bindings,
@@ -42,13 +42,7 @@ export function packedKernel(options: MatmulOptions): MatmulKernel {
     workgroups: blockWorkgroups(PACK, PACK),
     wgsl: /* wgsl */ `${epilogueWgsl(options, false)}
 ${slabWgsl}
-${linearIdWgsl}
-@compute @workgroup_size(${LANES})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(subgroup_invocation_id) lane: u32,
-) {${blockWgsl(PACK, PACK)}
+${subgroupMainWgsl(LANES)} {${blockWgsl(PACK, PACK)}
   let column = columnBase + lane * 4u;
   // A block's quads: k is padded to a multiple of four.
   let depth = (params.k + 3u) / 4u * ${4 * quads}u;

@@ -1,4 +1,4 @@
-import { defineKernel, linearIdWgsl, read, type Binding, type ElementType } from './kernel.ts'
+import { defineKernel, subgroupMainWgsl, read, type Binding, type ElementType } from './kernel.ts'
 import type { MatmulBinding, MatmulKernel, MatmulOptions } from './matmul.ts'
 import {
   bindings,
@@ -138,13 +138,7 @@ export function softwareKernel(options: MatmulOptions, strips: 1 | 2 | 4 | 8): M
     workgroups: blockWorkgroups(height, WIDTH),
     wgsl: /* wgsl */ `${epilogueWgsl(partial ? plainEpilogue : options, false)}
 ${slabWgsl}
-${linearIdWgsl}
-@compute @workgroup_size(${LANES})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(subgroup_invocation_id) lane: u32,
-) {${blockWgsl(height, WIDTH)}
+${subgroupMainWgsl(LANES)} {${blockWgsl(height, WIDTH)}
   let column = columnBase + lane * 4u;
 ${a.start}
 ${b.start}

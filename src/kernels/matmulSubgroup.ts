@@ -1,4 +1,4 @@
-import { defineKernel, linearIdWgsl } from './kernel.ts'
+import { defineKernel, subgroupMainWgsl } from './kernel.ts'
 import type { MatmulKernel, MatmulOptions } from './matmul.ts'
 import {
   accessWgsl,
@@ -59,14 +59,8 @@ ${hasEpilogue(options) ? `  storageBarrier();${loop('store(slab.out, r, c, out[s
     features: ['subgroups', ...features(options)],
     workgroups: blockWorkgroups(height, width),
     wgsl: /* wgsl */ `${accessWgsl(options)}
-${linearIdWgsl}
 ${throughMemory ? `var<workgroup> sums: array<f32, ${height * width}>;` : ''}
-@compute @workgroup_size(${lanes})
-fn main(
-  @builtin(workgroup_id) id: vec3u,
-  @builtin(num_workgroups) count: vec3u,
-  @builtin(subgroup_invocation_id) lane: u32,
-) {${blockWgsl(height, width)}
+${subgroupMainWgsl(lanes)} {${blockWgsl(height, width)}
   let column = columnBase + lane;
 ${lines(rowStrips.map((s) => `  let row${s} = min(rowBase + ${s * lanes}u + lane, params.m - 1u);`))}
 ${lines(strips.map((s) => `  let column${s} = min(column + ${s * lanes}u, params.n - 1u);`))}

@@ -63,6 +63,16 @@ const TIMM_REGISTERS = 'reg_token'
 const HF_VIT = ['embeddings.', 'encoder.', 'layernorm.']
 const TIMM = ['cls_token', 'pos_embed', 'patch_embed.', 'blocks.', 'norm.']
 const ORIGINAL = [...TIMM, 'register_tokens', TIMM_REGISTERS]
+/** Blocks of Meta's own files and of timm's. */
+const ORIGINAL_BLOCK = {
+  block: 'blocks.N',
+  norm1: 'norm1',
+  norm2: 'norm2',
+  qkv: { fused: 'attn.qkv.' },
+  out: 'attn.proj',
+  fc1: 'mlp.fc1',
+  fc2: 'mlp.fc2',
+} as const satisfies BlockNames
 /** In files of encoders, and no part of what they compute. */
 const IGNORED = /(position_ids|mask_token)$/
 
@@ -162,13 +172,7 @@ const schemes: readonly NamingScheme[] = [
     classToken: 'cls_token',
     positions: 'pos_embed',
     preNorm: 'norm_pre',
-    block: 'blocks.N',
-    norm1: 'norm1',
-    norm2: 'norm2',
-    qkv: { fused: 'attn.qkv.' },
-    out: 'attn.proj',
-    fc1: 'mlp.fc1',
-    fc2: 'mlp.fc2',
+    ...ORIGINAL_BLOCK,
     finalNorm: 'norm',
     projection: { name: 'head.weight', transposed: false },
     projectionBias: 'head.bias',
@@ -183,13 +187,7 @@ const schemes: readonly NamingScheme[] = [
     classToken: 'cls_token',
     registers: ['register_tokens', TIMM_REGISTERS],
     positions: 'pos_embed',
-    block: 'blocks.N',
-    norm1: 'norm1',
-    norm2: 'norm2',
-    qkv: { fused: 'attn.qkv.' },
-    out: 'attn.proj',
-    fc1: 'mlp.fc1',
-    fc2: 'mlp.fc2',
+    ...ORIGINAL_BLOCK,
     layerScales: ['ls1.gamma', 'ls2.gamma'],
     finalNorm: 'norm',
   },
@@ -202,13 +200,7 @@ const schemes: readonly NamingScheme[] = [
     patchBias: true,
     classToken: 'cls_token',
     positions: 'pos_embed',
-    block: 'blocks.N',
-    norm1: 'norm1',
-    norm2: 'norm2',
-    qkv: { fused: 'attn.qkv.' },
-    out: 'attn.proj',
-    fc1: 'mlp.fc1',
-    fc2: 'mlp.fc2',
+    ...ORIGINAL_BLOCK,
     finalNorm: 'norm',
   },
 ]

@@ -1,7 +1,7 @@
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { rm } from 'node:fs/promises'
 import { KeeplightError } from '../runtime/errors.ts'
 import { type EmbedJob, type Shard, rowSpecs, rowTensors } from './embedJob.node.ts'
-import { SafetensorsRows, SafetensorsWriter, temporaryName } from './safetensorsFile.node.ts'
+import { PendingFile, SafetensorsRows, SafetensorsWriter } from './safetensorsFile.node.ts'
 
 /**
  * A file of features, `NAME.safetensors`, with `NAME.jsonl` beside it:
@@ -93,35 +93,27 @@ export async function writeFeatureFile(
 /** A text file that is written line by line under a temporary name. */
 class LineWriter {
   count = 0
-  readonly #path: string
-  readonly #temporary: string
-  readonly #file: FileHandle
+  readonly #file: PendingFile
 
-  private constructor(path: string, temporary: string, file: FileHandle) {
-    this.#path = path
-    this.#temporary = temporary
+  private constructor(file: PendingFile) {
     this.#file = file
   }
 
   static async create(path: string): Promise<LineWriter> {
-    const temporary = temporaryName(path)
-    return new LineWriter(path, temporary, await open(temporary, 'w'))
+    return new LineWriter(await PendingFile.create(path))
   }
 
   async append(lines: readonly string[]): Promise<void> {
     this.count += lines.length
-    if (lines.length > 0) await this.#file.appendFile(`${lines.join('\n')}\n`)
+    if (lines.length > 0) await this.#file.handle.appendFile(`${lines.join('\n')}\n`)
   }
 
-  async finish(): Promise<void> {
-    await this.#file.sync()
-    await this.#file.close()
-    await rename(this.#temporary, this.#path)
+  finish(): Promise<void> {
+    return this.#file.finish()
   }
 
-  async abandon(): Promise<void> {
-    await this.#file.close().catch(() => undefined)
-    await rm(this.#temporary, { force: true })
+  abandon(): Promise<void> {
+    return this.#file.abandon()
   }
 }
 

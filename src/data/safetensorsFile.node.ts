@@ -8,25 +8,49 @@ import { KeeplightError } from '../runtime/errors.ts'
 
 /** Safetensors files on disk that need not fit into memory: written piece by piece, read by rows. */
 
-/**
- * A file that is written piece by piece under a temporary name, and has its own name only when it is
- * complete and on disk. Its tensors are filled side by side, each from its first byte to its last.
- */
-export class SafetensorsWriter {
+/** A file under a temporary name, which has its own name only when it is complete and on disk. */
+export class PendingFile {
+  readonly handle: FileHandle
   readonly #path: string
   readonly #temporary: string
-  readonly #file: FileHandle
+
+  private constructor(path: string, temporary: string, handle: FileHandle) {
+    this.#path = path
+    this.#temporary = temporary
+    this.handle = handle
+  }
+
+  static async create(path: string): Promise<PendingFile> {
+    const temporary = temporaryName(path)
+    return new PendingFile(path, temporary, await open(temporary, 'w'))
+  }
+
+  /** Gives the file its name, once every byte is on disk. */
+  async finish(): Promise<void> {
+    await this.handle.sync()
+    await this.handle.close()
+    await rename(this.#temporary, this.#path)
+  }
+
+  /** Removes what was written. */
+  async abandon(): Promise<void> {
+    await this.handle.close().catch(() => undefined)
+    await rm(this.#temporary, { force: true })
+  }
+}
+
+/** A name beside `path` that no other process uses. */
+export function temporaryName(path: string): string {
+  return join(dirname(path), `.${basename(path)}.${process.pid}.tmp`)
+}
+
+/** A file that is written piece by piece: its tensors side by side, each from its first byte to its last. */
+export class SafetensorsWriter {
+  readonly #file: PendingFile
   readonly #layout: SafetensorsLayout
   readonly #next: Map<string, number>
 
-  private constructor(
-    path: string,
-    temporary: string,
-    file: FileHandle,
-    layout: SafetensorsLayout,
-  ) {
-    this.#path = path
-    this.#temporary = temporary
+  private constructor(file: PendingFile, layout: SafetensorsLayout) {
     this.#file = file
     this.#layout = layout
     this.#next = new Map([...layout.places].map(([name, { begin }]) => [name, begin]))
@@ -38,9 +62,7 @@ export class SafetensorsWriter {
     metadata?: Readonly<Record<string, string>>,
   ): Promise<SafetensorsWriter> {
     const layout = layoutSafetensors(tensors, metadata)
-    const temporary = temporaryName(path)
-    const file = await open(temporary, 'w')
-    const writer = new SafetensorsWriter(path, temporary, file, layout)
+    const writer = new SafetensorsWriter(await PendingFile.create(path), layout)
     await writer.#write(layout.header, 0)
     return writer
   }
@@ -63,28 +85,20 @@ export class SafetensorsWriter {
         throw new RangeError(`SafetensorsWriter: tensor ${show(name)} is not complete`)
       }
     }
-    await this.#file.sync()
-    await this.#file.close()
-    await rename(this.#temporary, this.#path)
+    await this.#file.finish()
   }
 
   /** Removes what was written. */
-  async abandon(): Promise<void> {
-    await this.#file.close().catch(() => undefined)
-    await rm(this.#temporary, { force: true })
+  abandon(): Promise<void> {
+    return this.#file.abandon()
   }
 
   async #write(bytes: Uint8Array, position: number): Promise<void> {
     for (let done = 0; done < bytes.length;) {
       const rest = bytes.length - done
-      done += (await this.#file.write(bytes, done, rest, position + done)).bytesWritten
+      done += (await this.#file.handle.write(bytes, done, rest, position + done)).bytesWritten
     }
   }
-}
-
-/** A name beside `path` that no other process uses. */
-export function temporaryName(path: string): string {
-  return join(dirname(path), `.${basename(path)}.${process.pid}.tmp`)
 }
 
 /** A safetensors file on disk of which ranges of rows are read. */

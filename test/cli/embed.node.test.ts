@@ -118,7 +118,7 @@ describe('keeplight embed', () => {
       )
       expect(existsSync(`${target}.parts`)).toBe(false)
     }
-  })
+  }, 600_000)
 })
 
 /** Waits for the first finished chunk; fails when the process ends before. */

@@ -89,6 +89,7 @@ async function main(): Promise<number> {
         const prepared = await decodeAll(collection, model.preprocess)
         decodeMs ??= prepared.milliseconds / collection.files.length
         const host = new PeakMemory()
+        await encodeAll(model, prepared.pixels.slice(0, 2 * batch), batch) // plans and pipelines
         const alone = await encodeAll(model, prepared.pixels, batch)
         const profile = await device.profile(() => encodeAll(model, prepared.pixels, batch))
         const computeMs = summarizeProfile(profile).busyMs / collection.files.length

@@ -113,8 +113,8 @@ export default defineConfig({
           ...timeouts,
           name: 'page',
           include: SHARED_TESTS,
-          // What the catalogue's tests find on SwiftShader in Node holds here: test/web compares the bits.
-          exclude: [...NODE_TESTS, 'test/catalogue/**'],
+          // What these find on SwiftShader in Node holds here: test/web compares the bits of every op.
+          exclude: [...NODE_TESTS, 'test/catalogue/**', 'test/kernels/{matmul,attention}.test.ts'],
           env: testEnvironment('swiftshader'),
           globalSetup: ['test/support/requireChromium.ts'],
           fileParallelism: false,

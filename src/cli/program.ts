@@ -24,7 +24,9 @@ export function makeProgram(
     return { terminal, signal }
   }
   const program = new Command('keeplight')
-    .description('Clusters image collections on the GPU: photos in, clusters and a report out.')
+    .description(
+      'Clusters and embeds image collections on the GPU: photos in, clusters or features out.',
+    )
     .version(version)
     .configureOutput({
       writeOut: (text) => void process.stdout.write(text),
@@ -40,6 +42,7 @@ export function makeProgram(
       `
 Examples:
   $ keeplight cluster ./photos -k 10
+  $ keeplight embed ./photos --model clip-vit-b-32
   $ keeplight demo
   $ keeplight info
 

@@ -109,7 +109,7 @@ interface AwsBatchJob {
   readonly containerProperties: { readonly command: readonly string[] }
 }
 
-it.each(Object.keys(systems))(
+it.concurrent.each(Object.keys(systems))(
   '%s: tasks that are killed and rerun merge to the same bits',
   async (name) => {
     const out = join(folder, `${name}.safetensors`)

@@ -143,7 +143,7 @@ describe('the memory of a recorded ViT', () => {
     async (family) => {
       const { config, weights } = narrow(family)
       const vit = new VisionTransformer(device(), config, weights)
-      const batch = 4
+      const batch = 1
       const pixels = device().empty([batch, 3, 224, 224])
       const classRows = device().tensor(classRowsOf(batch, 50), [batch])
       vit.preparePositions(224, 224)
@@ -155,9 +155,11 @@ describe('the memory of a recorded ViT', () => {
       expect(stats.arenaBytes).toBeGreaterThanOrEqual(stats.peakLiveBytes)
       const [first, second] = stats.largestBytes
       expect(stats.arenaBytes).toBeLessThanOrEqual(1.2 * (first + second))
-      // What a first run costs is a guess, for which it may be split.
-      plan.run()
-      await device().sync()
+      // What a first run costs is a guess, for which it may be split; a busy machine guesses high.
+      for (let run = 0; run < 3; run++) {
+        plan.run()
+        await device().sync()
+      }
       const before = device().stats().submits
       plan.run()
       await device().sync()

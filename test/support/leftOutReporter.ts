@@ -22,9 +22,9 @@ export default class LeftOutReporter implements Reporter {
   }
 }
 
-/** A line for each project that ran. */
+/** A line for each project that ran, by name: which one finishes first changes from run to run. */
 export function describeLeftOut(projects: readonly string[], notes: readonly Note[]): string[] {
-  return [...new Set(projects)].map((project) => {
+  return [...new Set(projects)].sort().map((project) => {
     const files = new Map<string, Set<string>>()
     for (const { what, why, file } of notes.filter((note) => note.project === project)) {
       const part = `${what} (${why})`

@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { version } from '../../package.json'
+import { addCheckCommand } from './check.ts'
 import { addClusterCommand } from './cluster.ts'
 import type { Context } from './context.ts'
 import { addDemoCommand } from './demo.ts'
@@ -53,6 +54,7 @@ KEEPLIGHT_TUNE=off ignores what keeplight tune found. HF_HOME, HF_TOKEN, HF_ENDP
 HF_HUB_OFFLINE say where models come from and are kept.`,
     )
   addClusterCommand(program, context)
+  addCheckCommand(program, context)
   addDemoCommand(program, context)
   addEmbedCommand(program, context)
   addMergeCommand(program, context)

@@ -3,7 +3,8 @@ import { oneLine } from './exitCodes.ts'
 
 /** How far a phase has come. */
 export interface Progress {
-  update(done: number, detail?: string): void
+  /** @param before how much of it came for nothing, from a cache: it doesn't count for the rate */
+  update(done: number, detail?: string, before?: number): void
   stop(): void
 }
 
@@ -80,7 +81,8 @@ export class Terminal {
     bar.start(total, 0, { pace: '', detail: '' })
     this.bar = bar
     return {
-      update: (done, detail) => {
+      update: (done, detail, before) => {
+        pace.skip(before)
         bar.update(done, { pace: pace.describe(done), detail: detail ? ` · ${detail}` : '' })
       },
       stop: () => {
@@ -98,8 +100,9 @@ export class Terminal {
       this.note(`${label}: ${done}/${total} ${unit}, ${pace.describe(done)}${suffix}`)
     }
     return {
-      update: (count, detail) => {
+      update: (count, detail, before) => {
         done = count
+        pace.skip(before)
         if (performance.now() - last < 10_000) return
         last = performance.now()
         line(detail)
@@ -110,17 +113,21 @@ export class Terminal {
 }
 
 /** Rate and time left, from the start of a phase. */
-class Pace {
+export class Pace {
   private readonly start = performance.now()
 
   constructor(
     private readonly total: number,
-    private readonly before: number,
+    private before: number,
   ) {}
+
+  skip(before = this.before): void {
+    this.before = before
+  }
 
   describe(done: number): string {
     const seconds = (performance.now() - this.start) / 1000
-    if (done <= this.before || seconds === 0) return 'starting'
+    if (done <= this.before || seconds === 0) return done >= this.total ? 'cached' : 'starting'
     const rate = (done - this.before) / seconds
     const pace = `${formatRate(rate)}/s`
     if (done >= this.total) return `${pace}, ${formatDuration(seconds)}`

@@ -8,6 +8,8 @@ export interface Assignment {
   readonly runnerUpProbability: number
   /** Name of the image's class, where the folder has classes. */
   readonly label?: string
+  /** Path of the image that this one is a lesser copy of. */
+  readonly duplicateOf?: string
 }
 
 /**
@@ -55,7 +57,10 @@ const decimals = (value: number): number => Number(value.toFixed(6))
 export function assignmentsCsv(rows: readonly Assignment[], names?: readonly string[]): string {
   const withLabels = rows.some((row) => row.label !== undefined)
   const what = names ? 'class' : 'cluster'
+  const withCopies = rows.some((row) => row.duplicateOf !== undefined)
   const head = ['path', what, 'probability', 'runner_up', 'runner_up_probability']
+  if (withLabels) head.push('label')
+  if (withCopies) head.push('duplicate_of')
   const nameOf = (cluster: number): string | number => (names ? safePath(names[cluster]!) : cluster)
   const lines = rows.map((row) => [
     safePath(row.path),
@@ -64,10 +69,9 @@ export function assignmentsCsv(rows: readonly Assignment[], names?: readonly str
     nameOf(row.runnerUp),
     decimals(row.runnerUpProbability),
     ...(withLabels ? [safePath(row.label ?? '')] : []),
+    ...(withCopies ? [safePath(row.duplicateOf ?? '')] : []),
   ])
-  return [withLabels ? [...head, 'label'] : head, ...lines]
-    .map((fields) => `${fields.map(csvField).join(',')}\n`)
-    .join('')
+  return [head, ...lines].map((fields) => `${fields.map(csvField).join(',')}\n`).join('')
 }
 
 /** The same rows as JSON. */
@@ -84,11 +88,12 @@ export function assignmentsJson(rows: readonly Assignment[]): string {
  * Spreadsheets run a field that begins with `=`, `+`, `-` or `@` as a formula. `./` before such a
  * path keeps it text, and keeps it the same path.
  */
-function safePath(path: string): string {
+export function safePath(path: string): string {
   return /^[=+\-@\t\r]/.test(path) ? `./${path}` : path
 }
 
-function csvField(value: string | number): string {
+/** A field of RFC 4180 CSV, quoted where it has to be. */
+export function csvField(value: string | number): string {
   const text = String(value)
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }

@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import type { Context } from './context.ts'
+import { countsLine } from './describeSurvey.ts'
 import { integer } from './options.ts'
 import { runCluster } from './runCluster.ts'
 import { addCommonOptions, addDataOptions, addTrainingOptions } from './settings.ts'
@@ -58,8 +59,11 @@ export function printSummary(summary: Summary, terminal: Terminal): void {
   const { images, scores, files } = summary
   terminal.printJson(summary)
   const left = images.broken > 0 ? `, ${images.broken} broken and left out` : ''
-  const from = images.reused > 0 ? `, ${images.reused} from the cache` : ''
+  const fresh = images.embedded > 0 ? `, ${images.embedded} new` : ''
+  const from = images.reused > 0 ? `, ${images.reused} from the cache${fresh}` : ''
   terminal.print(`${images.used} images in ${summary.settings.k} clusters${from}${left}`)
+  const found = summary.toLookAt ? `, ${countsLine(summary.toLookAt)}` : ''
+  terminal.print(`to look at: ${images.uncertain} uncertain${found}`)
   terminal.print(scoreTable(scores))
   terminal.print(`report: ${files['report.html']}`)
 }

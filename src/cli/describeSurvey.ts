@@ -58,16 +58,20 @@ export function describeSurvey(survey: Survey): string {
 }
 
 /** One line with the number of everything that was found. */
-export function summaryLine(survey: Survey): string {
-  const counts = surveyCounts(survey) as Record<string, number | undefined>
-  const found = [
-    counts.copies && `${count(counts.copies, 'copy', 'copies')} (${megabytes(counts.copyBytes!)})`,
-    counts.lookAlikeGroups &&
-      count(counts.lookAlikeGroups, 'group of look-alikes', 'groups of look-alikes'),
+function summaryLine(survey: Survey): string {
+  return `${count(survey.files.length, 'image')}: ${countsLine(surveyCounts(survey))}`
+}
+
+/** What was found, in a few words. */
+export function countsLine(found: ReturnType<typeof surveyCounts>): string {
+  const counts: Readonly<Record<string, number | undefined>> = found
+  const parts = [
+    found.copies > 0 && `${count(found.copies, 'copy', 'copies')} (${megabytes(found.copyBytes)})`,
+    found.lookAlikeGroups && `${count(found.lookAlikeGroups, 'group')} of look-alikes`,
     ...qualityKinds.map((kind) => counts[kind] && `${counts[kind]} ${kind}`),
-    counts.broken && `${counts.broken} broken`,
+    found.broken > 0 && `${found.broken} broken`,
   ].filter((text) => text)
-  return `${count(counts.images!, 'image')}: ${found.join(', ') || 'nothing to look at'}`
+  return parts.join(', ') || 'nothing'
 }
 
 function sizeOf({ looks }: Survey, image: number): string {

@@ -1,8 +1,10 @@
 import { createHash } from 'node:crypto'
+import { certaintySection } from './report/certain.ts'
 import { clusterSection, overview } from './report/clusters.ts'
 import type { ReportData } from './report/data.ts'
 import { percent } from './report/format.ts'
 import { markup, raw, type Html } from './report/html.ts'
+import { qualitySection } from './report/quality.ts'
 import {
   brokenSection,
   confusionSection,
@@ -43,6 +45,7 @@ export function renderReport(data: ReportData): string {
         <main>
           ${overview(data)}
           ${data.clusters.map((cluster) => clusterSection(cluster, data))}
+          ${certaintySection(data)} ${qualitySection(data)}
           ${scoreSection(data)}
           ${confusionSection(data)}
           ${trainingSection(data)}
@@ -57,7 +60,7 @@ export function renderReport(data: ReportData): string {
 `.text
 }
 
-function keyFigures({ imageCount, clusters, scores, broken }: ReportData): Html {
+function keyFigures({ imageCount, clusters, scores, broken, ...found }: ReportData): Html {
   const scp = scores[0]
   const figures: [string, string, boolean?][] = [
     ['images', imageCount.toLocaleString('en')],
@@ -66,6 +69,10 @@ function keyFigures({ imageCount, clusters, scores, broken }: ReportData): Html 
   if (scp?.accuracy !== undefined) figures.push(['accuracy (ACC)', percent(scp.accuracy)])
   if (scp?.nmi !== undefined) figures.push(['NMI', percent(scp.nmi)])
   if (scp?.ari !== undefined) figures.push(['ARI', percent(scp.ari)])
+  if (found.certainty) figures.push(['uncertain', found.certainty.uncertain.toLocaleString('en')])
+  if (found.toLook && found.toLook.copies.spare > 0) {
+    figures.push(['copies', found.toLook.copies.spare.toLocaleString('en')])
+  }
   if (broken.length > 0) figures.push(['left out', broken.length.toLocaleString('en'), true])
   return markup`<dl class="figures">
     ${figures.map(

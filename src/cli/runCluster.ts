@@ -12,10 +12,13 @@ import type { Collected } from './collect.ts'
 import { makeContactSheets } from './contactSheets.ts'
 import type { Context } from './context.ts'
 import { prepareOutput } from './files.ts'
+import { Looks } from './looks.ts'
 import { openModel } from './openModel.ts'
 import { profiled } from './profiled.ts'
+import { planTiles } from './reportTiles.ts'
 import type { ClusterSettings } from './settings.ts'
 import { Stopwatch } from './stopwatch.ts'
+import { copiesByPath, surveyImages, type Survey } from './survey.ts'
 import { useTuning } from './tuning.ts'
 import { writeResults } from './writeResults.ts'
 import type { Summary } from './writeResults.ts'
@@ -48,22 +51,25 @@ export async function runCluster(
     terminal.note(`${model.name} on ${describeAdapter(device)}`)
     watch.lap('start')
     return await profiled(device, trace, terminal, async () => {
-      const collected = await collectFeatures(collection, model, {
-        views: settings.views,
-        cacheFolder: settings.cache ? defaultCacheFolder(process.env) : undefined,
-        terminal,
-        signal,
-      })
+      const cacheFolder = settings.cache ? defaultCacheFolder(process.env) : undefined
+      const looks = new Looks(collection, { cacheFolder, terminal, signal })
+      const { views } = settings
+      const options = { views, cacheFolder, terminal, signal, looks }
+      const collected = await collectFeatures(collection, model, options)
       watch.lap('embedding')
       for (const { path, message } of collected.broken.slice(0, 20)) {
         terminal.warn(`left out ${path}: ${message}`)
       }
+      terminal.note(describeCounts(collected))
       requireImages(data, collected.kept.length, settings.k)
+      const survey = await surveyImages(collection, { ...collected, looks, device })
+      looks.close()
+      watch.lap('looking')
       const result = await train(collected, settings, device, { terminal, signal })
       watch.lap('training')
       return finish(
         collection,
-        collected,
+        { collected, survey },
         result,
         { settings, out, device, model, watch },
         {
@@ -87,7 +93,7 @@ interface Finish {
 
 async function finish(
   collection: ImageCollection,
-  collected: Collected,
+  { collected, survey }: { readonly collected: Collected; readonly survey: Survey },
   result: ClusterResult,
   { settings, out, device, model, watch }: Finish,
   { terminal, signal }: Context,
@@ -111,16 +117,15 @@ async function finish(
     result.probabilities,
     k,
     labels && Array.from(labels, (label) => collection.classes[label]),
+    copiesByPath(survey),
   )
-  const clusters = await makeContactSheets(assignments, k, {
-    collection,
-    out,
-    terminal,
-    signal,
-  })
+  const tiles = planTiles(assignments, survey)
+  const sheetOptions = { collection, out, terminal, signal }
+  const sheets = await makeContactSheets(assignments, k, sheetOptions, tiles.paths)
   watch.lap('report')
   return writeResults({
-    ...{ collection, collected, result, assignments, scores, clusters, labels },
+    ...{ collection, collected, survey, result, assignments, scores, labels },
+    ...{ clusters: sheets.clusters, tiles: tiles.fill(sheets.pictureOf) },
     ...{ settings, out, model, timings: watch.laps, adapter: device.adapter },
     tuned: device.choices.entries(),
   })
@@ -164,6 +169,11 @@ function requireImages(data: string, images: number, k: number): void {
         `Give -k ${images} or less, or add images.`,
     )
   }
+}
+
+/** What embedding had to do. */
+function describeCounts({ reused, embedded, broken }: Collected): string {
+  return `${reused} images from the cache, ${embedded} new, ${broken.length} broken`
 }
 
 function describeCollection({ root, files, classes, ignored }: ImageCollection): string {

@@ -3,19 +3,25 @@ import { version } from '../../package.json'
 import { confusionMatrix, serializeSafetensors } from '../index.node.ts'
 import type { ClusterResult, Device, VisionModel } from '../index.node.ts'
 import type { ImageCollection } from '../data/collection.ts'
-import { assignmentsCsv, assignmentsJson } from '../train/assignments.ts'
+import { assignmentsCsv, assignmentsJson, isUncertain } from '../train/assignments.ts'
 import type { Assignment } from '../train/assignments.ts'
 import type { Collected } from './collect.ts'
 import { writeFileAtomic } from './files.ts'
 import { renderReport } from './report.ts'
 import type { ReportCluster, ReportData, Score } from './report/data.ts'
 import type { ClusterSettings } from './settings.ts'
+import { surveyCounts, type Survey } from './survey.ts'
+import { writeSurvey } from './surveyFiles.ts'
 import { formatDuration } from './terminal.ts'
 
 /** Everything that a run found out. */
 export interface RunResults {
   readonly collection: ImageCollection
   readonly collected: Collected
+  /** Copies, look-alikes and images of poor quality, where there are images. */
+  readonly survey?: Survey
+  /** What the report shows beside the clusters. */
+  readonly tiles?: Pick<ReportData, 'toLook' | 'certainty'>
   readonly result: ClusterResult
   readonly assignments: readonly Assignment[]
   readonly scores: readonly Score[]
@@ -34,7 +40,10 @@ export interface RunResults {
 /** What metrics.json holds and `--json` prints. */
 export type Summary = ReturnType<typeof summarize>
 
-/** Writes assignments.csv, assignments.json, head.safetensors, metrics.json and report.html. */
+/**
+ * Writes assignments.csv, assignments.json, head.safetensors, metrics.json and report.html, and
+ * quality.json and duplicates.csv beside them.
+ */
 export async function writeResults(results: RunResults): Promise<Summary> {
   const { out, assignments } = results
   const summary = summarize(results)
@@ -44,6 +53,7 @@ export async function writeResults(results: RunResults): Promise<Summary> {
   await write('assignments.json', assignmentsJson(assignments))
   await write('head.safetensors', serializeHead(results))
   await write('metrics.json', `${JSON.stringify(summary, null, 2)}\n`)
+  if (results.survey) await writeSurvey(out, results.survey)
   await write('report.html', renderReport(toReport(results)))
   return summary
 }
@@ -52,6 +62,7 @@ function summarize(results: RunResults) {
   const { collection, collected, result, scores, clusters, out, model } = results
   const { broken, reused, embedded, cache, kept } = collected
   const files = ['assignments.csv', 'assignments.json', 'head.safetensors', 'metrics.json']
+  if (results.survey) files.push('quality.json', 'duplicates.csv')
   return {
     keeplight: version,
     data: collection.root,
@@ -61,7 +72,9 @@ function summarize(results: RunResults) {
     images: {
       ...{ used: kept.length, reused, embedded, broken: broken.length },
       ignored: collection.ignored,
+      uncertain: results.assignments.filter(isUncertain).length,
     },
+    ...(results.survey && { toLookAt: surveyCounts(results.survey) }),
     classes: collection.classes,
     scores,
     clusters: clusters.map(({ id, size, confidence, majority }) => ({
@@ -140,6 +153,7 @@ function toReport(results: RunResults): ReportData {
     restarts: result.restarts,
     kept: result.kept,
     broken,
+    ...results.tiles,
     settings: [
       [collection.kind, collection.root],
       ['model', model.name],

@@ -17,6 +17,7 @@ export interface Assignment {
  *
  * @param probabilities N · K, by images
  * @param labels class names of the images, where known
+ * @param copies for a path, that of the image that it is a lesser copy of
  */
 export function toAssignments(
   paths: readonly string[],
@@ -24,6 +25,7 @@ export function toAssignments(
   probabilities: Float32Array,
   k: number,
   labels?: readonly string[],
+  copies?: ReadonlyMap<string, string>,
 ): Assignment[] {
   return paths.map((path, i) => {
     const row = probabilities.subarray(i * k, (i + 1) * k)
@@ -36,8 +38,14 @@ export function toAssignments(
       runnerUp,
       runnerUpProbability: row[runnerUp],
       ...(labels && { label: labels[i] }),
+      ...(copies?.has(path) && { duplicateOf: copies.get(path)! }),
     }
   })
+}
+
+/** Whether the head is unsure of an image: its cluster is less than twice as probable as the runner-up. */
+export function isUncertain({ probability, runnerUpProbability }: Assignment): boolean {
+  return probability < 2 * runnerUpProbability
 }
 
 function strongestOther(row: Float32Array, cluster: number): number {

@@ -34,19 +34,15 @@ const assignment = (path: string, cluster: number, probability: number): Assignm
   label: path.split('/')[0],
 })
 
-const sheets = (assignments: Assignment[], k: number) =>
-  makeContactSheets(assignments, k, {
-    collection: folderCollection({
-      root,
-      files: [...drawn, 'broken.png', 'gone.png'],
-      labels: undefined,
-      classes: [],
-      ignored: 0,
-    }),
-    out: join(root, 'results/here'),
-    terminal,
-    decoding: { workerUrl },
-  })
+const allSheets = (assignments: Assignment[], k: number, more: string[] = []) => {
+  const files = [...drawn, 'broken.png', 'gone.png']
+  const folder = { root, files, labels: undefined, classes: [], ignored: 0 }
+  const out = join(root, 'results/here')
+  const options = { collection: folderCollection(folder), out, terminal, decoding: { workerUrl } }
+  return makeContactSheets(assignments, k, options, more)
+}
+const sheets = async (assignments: Assignment[], k: number) =>
+  (await allSheets(assignments, k)).clusters
 
 describe('makeContactSheets', () => {
   it('orders by falling probability, with sizes, medians, links and the most frequent class', async () => {

@@ -55,6 +55,11 @@ p { margin: .3rem 0; }
 .sheet img { display: block; width: auto; min-width: 100%; max-width: 100%; height: 100%; object-fit: cover; }
 .sheet .p { position: absolute; right: 4px; bottom: 4px; padding: 0 .36rem; border-radius: 99px; font-size: .7rem; line-height: 1.45; color: #fff; background: rgb(0 0 0 / .58); font-variant-numeric: tabular-nums; }
 .sheet li.other::after { content: ""; position: absolute; inset: 0; border: 3px solid var(--warn); border-radius: 7px; pointer-events: none; }
+.sheet li.best { outline: 3px solid var(--accent); outline-offset: -3px; }
+.finding { margin: 1.4rem 0 .3rem; }
+.groups { display: flex; flex-wrap: wrap; gap: .9rem 1.6rem; margin-top: .6rem; }
+.groups .sheet li { flex-grow: 0; }
+.finding + .sheet, .finding + .soft { margin-bottom: .6rem; }
 .scroll { overflow-x: auto; margin-top: .8rem; border: 1px solid var(--line); border-radius: 12px; background: var(--card); box-shadow: var(--shadow); }
 .scroll.fit { width: fit-content; max-width: 100%; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }

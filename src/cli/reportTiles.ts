@@ -111,10 +111,13 @@ function certaintyOf(assignments: readonly Assignment[]): NonNullable<ReportData
       `cluster ${cluster} with ${percent(probability)}, then ${then.runnerUp} with ` +
       percent(then.runnerUpProbability),
   })
-  const most = sorted.slice(0, certainTiles)
+  const shown = Math.min(certainTiles, Math.floor(sorted.length / 2))
   return {
     uncertain: assignments.filter(isUncertain).length,
-    most: most.map(tile),
-    least: sorted.slice(most.length).slice(-certainTiles).reverse().map(tile),
+    most: sorted.slice(0, shown).map(tile),
+    least: sorted
+      .slice(sorted.length - shown)
+      .reverse()
+      .map(tile),
   }
 }

@@ -14,6 +14,7 @@ import type { Context } from './context.ts'
 import { prepareOutput } from './files.ts'
 import { Looks } from './looks.ts'
 import { openModel } from './openModel.ts'
+import { checkOrganizable, organize, planOrganization } from './organizeFiles.ts'
 import { profiled } from './profiled.ts'
 import { planTiles } from './reportTiles.ts'
 import type { ClusterSettings } from './settings.ts'
@@ -39,6 +40,7 @@ export async function runCluster(
   const { labels, synsets } = settings
   const collection = await openCollection(data, { labels, synsets, signal })
   requireImages(data, collection.files.length, settings.k)
+  if (settings.organize) await checkOrganizable(collection, out, settings.organize)
   await prepareOutput(out)
   const trace = settings.profile === undefined ? undefined : resolve(settings.profile)
   if (trace !== undefined) await prepareOutput(dirname(trace))
@@ -123,12 +125,17 @@ async function finish(
   const sheetOptions = { collection, out, terminal, signal }
   const sheets = await makeContactSheets(assignments, k, sheetOptions, tiles.paths)
   watch.lap('report')
-  return writeResults({
+  const summary = await writeResults({
     ...{ collection, collected, survey, result, assignments, scores, labels },
     ...{ clusters: sheets.clusters, tiles: tiles.fill(sheets.pictureOf) },
     ...{ settings, out, model, timings: watch.laps, adapter: device.adapter },
     tuned: device.choices.entries(),
   })
+  if (!settings.organize) return summary
+  const { dryRun = false, organize: mode } = settings
+  const plan = planOrganization(collection, assignments, out, mode)
+  if (!dryRun) await organize(collection, plan, { terminal, signal })
+  return { ...summary, organized: { ...plan, dryRun } }
 }
 
 async function train(

@@ -19,6 +19,9 @@ export interface ClusterSettings extends DataSettings, ModelSettings {
   readonly lr?: number
   readonly seed: number
   readonly cache: boolean
+  /** Puts the images into a folder per cluster too, or says what that would do. */
+  readonly organize?: 'link' | 'copy'
+  readonly dryRun?: boolean
   /** File for a trace of every dispatch. */
   readonly profile?: string
   readonly quiet: boolean

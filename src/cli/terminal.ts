@@ -44,6 +44,11 @@ export class Terminal {
     if (!this.options.quiet && !this.options.json) process.stdout.write(`${text}\n`)
   }
 
+  /** A line of the result with names in it that nobody vouches for. */
+  printLine(text: string): void {
+    this.print(oneLine(text))
+  }
+
   /** The result for programs; printed with --json only. */
   printJson(value: unknown): void {
     if (this.options.json) process.stdout.write(`${JSON.stringify(value, null, 2)}\n`)

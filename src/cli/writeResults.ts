@@ -7,6 +7,7 @@ import { assignmentsCsv, assignmentsJson, isUncertain } from '../train/assignmen
 import type { Assignment } from '../train/assignments.ts'
 import type { Collected } from './collect.ts'
 import { writeFileAtomic } from './files.ts'
+import type { OrganizePlan } from './organizeFiles.ts'
 import { renderReport } from './report.ts'
 import type { ReportCluster, ReportData, Score } from './report/data.ts'
 import type { ClusterSettings } from './settings.ts'
@@ -38,7 +39,10 @@ export interface RunResults {
 }
 
 /** What metrics.json holds and `--json` prints. */
-export type Summary = ReturnType<typeof summarize>
+export type Summary = ReturnType<typeof summarize> & {
+  /** Where `--organize` put the images, or would. */
+  readonly organized?: OrganizePlan & { readonly dryRun: boolean }
+}
 
 /**
  * Writes assignments.csv, assignments.json, head.safetensors, metrics.json and report.html, and
@@ -67,6 +71,8 @@ function summarize(results: RunResults) {
     keeplight: version,
     data: collection.root,
     kind: collection.kind,
+    /** With `data`, what opens the same images again. */
+    dataOptions: { labels: results.settings.labels, synsets: results.settings.synsets },
     out,
     files: Object.fromEntries([...files, 'report.html'].map((name) => [name, join(out, name)])),
     images: {

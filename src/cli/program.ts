@@ -4,6 +4,7 @@ import { addCheckCommand } from './check.ts'
 import { addClusterCommand } from './cluster.ts'
 import type { Context } from './context.ts'
 import { addDemoCommand } from './demo.ts'
+import { addDoctorCommand } from './doctor.ts'
 import { addEmbedCommand } from './embed.ts'
 import { addInfoCommand } from './info.ts'
 import { addModelsCommand } from './models.ts'
@@ -46,7 +47,7 @@ Examples:
   $ keeplight cluster ./photos -k 10
   $ keeplight embed ./photos --model clip-vit-b-32
   $ keeplight demo
-  $ keeplight info
+  $ keeplight doctor
 
 Exit codes: 0 done, 1 internal error, 2 wrong arguments, 3 images, folder or model that can't be had,
 4 malformed weights, 5 no usable GPU adapter or GPU failure, 6 results can't be written,
@@ -57,6 +58,7 @@ HF_HUB_OFFLINE say where models come from and are kept.`,
   addClusterCommand(program, context)
   addCheckCommand(program, context)
   addDemoCommand(program, context)
+  addDoctorCommand(program, context)
   addEmbedCommand(program, context)
   addMergeCommand(program, context)
   addInfoCommand(program, context)

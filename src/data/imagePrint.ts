@@ -103,10 +103,10 @@ export const symmetries: readonly Symmetry[] = [
   'mirrored',
   'upside down and mirrored',
   'turned by 180°',
-  'turned left and mirrored',
+  'turned right and mirrored',
   'turned right',
   'turned left',
-  'turned right and mirrored',
+  'turned left and mirrored',
 ].map((name, i) => ({
   name,
   mirrored: (i & 1) !== 0,

@@ -45,7 +45,7 @@ export interface Collected {
   readonly features: Features
   /** Indices into the collection's files of the images that were read. */
   readonly kept: readonly number[]
-  /** N · 32 · 32 · 3 bytes for raw-pixel k-means. */
+  /** N · 32 · 32 · 3 bytes for raw-pixel k-means; none where features came without pictures. */
   readonly raw: Uint8Array
   readonly broken: readonly BrokenFile[]
   /** How many images came from the cache, and how many were decoded and embedded. */

@@ -1,12 +1,13 @@
 import { basename, join } from 'node:path'
 import { version } from '../../package.json'
 import { confusionMatrix, serializeHead } from '../index.node.ts'
-import type { ClusterResult, Device, VisionModel } from '../index.node.ts'
+import type { ClusterResult, Device } from '../index.node.ts'
 import type { ImageCollection } from '../data/collection.ts'
 import { assignmentsCsv, assignmentsJson } from '../train/assignments.ts'
 import type { Assignment } from '../train/assignments.ts'
 import type { Collected } from './collect.ts'
 import { writeFileAtomic } from './files.ts'
+import type { ModelAbout } from './openData.ts'
 import { renderReport } from './report.ts'
 import type { ReportCluster, ReportData, Score } from './report/data.ts'
 import type { ClusterSettings } from './settings.ts'
@@ -24,7 +25,7 @@ export interface RunResults {
   readonly labels: Int32Array | undefined
   readonly settings: ClusterSettings
   readonly out: string
-  readonly model: VisionModel
+  readonly model: ModelAbout
   readonly adapter: Device['adapter']
   /** Kernels that were chosen otherwise than by rule. */
   readonly tuned: ReadonlyMap<string, string>

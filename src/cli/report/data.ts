@@ -1,4 +1,5 @@
 import type { Assignment } from '../../train/assignments.ts'
+import type { Cloud } from './cloudData.ts'
 
 /** A picture of a contact sheet. */
 export interface ReportImage {
@@ -60,6 +61,8 @@ export interface ReportData {
   readonly subtitle: string
   readonly imageCount: number
   readonly clusters: readonly ReportCluster[]
+  /** Images by similarity, where they were laid out. */
+  readonly cloud?: Cloud
   readonly scores: readonly Score[]
   /** Rows are classes, columns clusters; absent without labels. */
   readonly confusion?: {

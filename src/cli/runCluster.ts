@@ -12,7 +12,7 @@ import type { Collected } from './collect.ts'
 import { makeContactSheets } from './contactSheets.ts'
 import type { Context } from './context.ts'
 import { prepareOutput } from './files.ts'
-import { openModel } from './openModel.ts'
+import { openEncoder } from './openModel.ts'
 import { profiled } from './profiled.ts'
 import type { ClusterSettings } from './settings.ts'
 import { Stopwatch } from './stopwatch.ts'
@@ -44,7 +44,7 @@ export async function runCluster(
   const device = await createDevice({ adapter: settings.adapter })
   try {
     await useTuning(device, terminal)
-    const model = await openModel(settings, device, { terminal, signal })
+    const model = await openEncoder(settings, device, { terminal, signal })
     terminal.note(`${model.name} on ${describeAdapter(device)}`)
     watch.lap('start')
     return await profiled(device, trace, terminal, async () => {
@@ -81,7 +81,7 @@ interface Finish {
   readonly settings: ClusterSettings
   readonly out: string
   readonly device: Device
-  readonly model: VisionModel
+  readonly model: Pick<VisionModel, 'name' | 'hash' | 'dimension'>
   readonly watch: Stopwatch
 }
 

@@ -24,7 +24,8 @@ export interface RunResults {
   readonly labels: Int32Array | undefined
   readonly settings: ClusterSettings
   readonly out: string
-  readonly model: VisionModel
+  /** One encoder, or several joined by `+`. */
+  readonly model: Pick<VisionModel, 'name' | 'hash' | 'dimension'>
   readonly adapter: Device['adapter']
   /** Kernels that were chosen otherwise than by rule. */
   readonly tuned: ReadonlyMap<string, string>

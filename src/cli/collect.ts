@@ -8,6 +8,7 @@ import { rawEdge } from '../data/decodeMessages.node.ts'
 import type { PreprocessConfig } from '../model/preprocess.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import type { Features } from '../model/features.ts'
+import { joinCollected } from './mixedModel.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Images that are saved together, and views that go through the encoder together. */
@@ -57,21 +58,36 @@ export interface Collected {
 /**
  * Turns a collection of images into features: those known from the cache at once, the others decoded on
  * threads while the GPU embeds the batch before. Each finished batch is saved before the next, so a
- * killed run loses no more than one.
+ * killed run loses no more than one. Of several encoders, each has its cache; their features stand side
+ * by side.
  *
  * @throws KeeplightError `input` when no image can be read, `aborted` after `signal`
  */
 export async function collectFeatures(
   collection: ImageCollection,
+  model: Encoder | { readonly encoders: readonly (Encoder & { readonly name: string })[] },
+  options: CollectOptions,
+): Promise<Collected> {
+  if (!('encoders' in model)) return collectOne(collection, model, options, 'embedding')
+  const parts: Collected[] = []
+  for (const encoder of model.encoders) {
+    parts.push(await collectOne(collection, encoder, options, `embedding by ${encoder.name}`))
+  }
+  return joinCollected(parts)
+}
+
+async function collectOne(
+  collection: ImageCollection,
   model: Encoder,
   options: CollectOptions,
+  label: string,
 ): Promise<Collected> {
   const { files } = collection
   const store = new FeatureStore(files.length, options.views, model.dimension)
   const cache = Cache.open(collection, model, options)
   try {
     const missing = await fillFromCache(collection, store, cache)
-    const progress = options.terminal.progress('embedding', files.length, 'images')
+    const progress = options.terminal.progress(label, files.length, 'images')
     const reused = files.length - missing.length
     progress.update(reused)
     const { broken, recognised } = await embedMissing(

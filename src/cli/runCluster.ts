@@ -11,7 +11,7 @@ import type { Context } from './context.ts'
 import { prepareOutput } from './files.ts'
 import { featuresOf, openData } from './openData.ts'
 import type { ModelAbout } from './openData.ts'
-import { openModel } from './openModel.ts'
+import { openEncoder } from './openModel.ts'
 import { profiled } from './profiled.ts'
 import type { ClusterSettings } from './settings.ts'
 import { Stopwatch } from './stopwatch.ts'
@@ -44,7 +44,7 @@ export async function runCluster(
   const device = await createDevice({ adapter: settings.adapter })
   try {
     await useTuning(device, terminal)
-    const loaded = opened.stored ? undefined : await openModel(settings, device, context)
+    const loaded = opened.stored ? undefined : await openEncoder(settings, device, context)
     watch.lap('start')
     return await profiled(device, trace, terminal, async () => {
       const { collected, model } = await featuresOf(opened, settings, device, context, loaded)

@@ -25,6 +25,7 @@ export interface RunResults {
   readonly labels: Int32Array | undefined
   readonly settings: ClusterSettings
   readonly out: string
+  /** One encoder, or several joined by `+`. */
   readonly model: ModelAbout
   readonly adapter: Device['adapter']
   /** Kernels that were chosen otherwise than by rule. */

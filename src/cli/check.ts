@@ -9,7 +9,7 @@ import type { Context } from './context.ts'
 import { describeSurvey } from './describeSurvey.ts'
 import { prepareOutput } from './files.ts'
 import { Looks } from './looks.ts'
-import { openModel } from './openModel.ts'
+import { openEncoder } from './openModel.ts'
 import { number } from './options.ts'
 import { addCommonOptions, addDataOptions, addModelOptions } from './settings.ts'
 import type { DataSettings, ModelSettings } from './settings.ts'
@@ -112,7 +112,7 @@ async function surveyWithFeatures(
   const looks = new Looks(collection, { cacheFolder, terminal, signal })
   try {
     await useTuning(device, terminal)
-    const model = await openModel(settings, device, context)
+    const model = await openEncoder(settings, device, context)
     const options = { views: 0, cacheFolder, terminal, signal, looks }
     const { features, kept, broken } = await collectFeatures(collection, model, options)
     const share = settings.closeness

@@ -1,5 +1,5 @@
 import { FeatureCache, FileIndex } from '../data/cache.node.ts'
-import type { CacheRecord, FileStamp } from '../data/cache.node.ts'
+import type { CacheOptions, CacheRecord, FileStamp } from '../data/cache.node.ts'
 import type { ImageCollection } from '../data/collection.ts'
 import { decodeCollection } from '../data/decode.node.ts'
 import type { PoolSettings } from '../data/decode.node.ts'
@@ -9,6 +9,7 @@ import type { PreprocessConfig } from '../model/preprocess.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import type { Features } from '../model/features.ts'
 import type { Looks } from './looks.ts'
+import { joinCollected } from './mixedModel.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Images that are saved together, and views that go through the encoder together. */
@@ -48,7 +49,7 @@ export interface Collected {
   readonly features: Features
   /** Indices into the collection's files of the images that were read. */
   readonly kept: readonly number[]
-  /** N · 32 · 32 · 3 bytes for raw-pixel k-means. */
+  /** N · 32 · 32 · 3 bytes for raw-pixel k-means; none where features came without pictures. */
   readonly raw: Uint8Array
   readonly broken: readonly BrokenFile[]
   /** How many images came from the cache, and how many were decoded and embedded. */
@@ -60,14 +61,29 @@ export interface Collected {
 /**
  * Turns a collection of images into features: those known from the cache at once, the others decoded on
  * threads while the GPU embeds the batch before. Each finished batch is saved before the next, so a
- * killed run loses no more than one.
+ * killed run loses no more than one. Of several encoders, each has its cache; their features stand side
+ * by side.
  *
  * @throws KeeplightError `input` when no image can be read, `aborted` after `signal`
  */
 export async function collectFeatures(
   collection: ImageCollection,
+  model: Encoder | { readonly encoders: readonly (Encoder & { readonly name: string })[] },
+  options: CollectOptions,
+): Promise<Collected> {
+  if (!('encoders' in model)) return collectOne(collection, model, options, 'embedding')
+  const parts: Collected[] = []
+  for (const encoder of model.encoders) {
+    parts.push(await collectOne(collection, encoder, options, `embedding by ${encoder.name}`))
+  }
+  return joinCollected(parts)
+}
+
+async function collectOne(
+  collection: ImageCollection,
   model: Encoder,
   options: CollectOptions,
+  label: string,
 ): Promise<Collected> {
   const { files } = collection
   const store = new FeatureStore(files.length, options.views, model.dimension)
@@ -75,7 +91,7 @@ export async function collectFeatures(
   try {
     const missing = await fillFromCache(collection, store, cache, options.looks)
     const reused = files.length - missing.length
-    const progress = options.terminal.progress('embedding', files.length, 'images', reused)
+    const progress = options.terminal.progress(label, files.length, 'images', reused)
     progress.update(reused)
     const { broken, recognised } = await embedMissing(
       collection,
@@ -267,21 +283,25 @@ class FeatureStore {
   }
 }
 
-/** Views that are embedded by default: where they are cached, so are the clean features alone. */
-const usualViews = 4
-
-/** The feature cache and the collection's file index as one; failures to write end its use, not the run. */
+/**
+ * The feature cache and the collection's file index as one; failures to write end its use, not the run.
+ * Where no views are wanted, the clean features of runs that had some serve as well.
+ */
 class Cache {
   private working = true
+  private readonly dimension: number
+  private readonly wider: readonly FeatureCache[]
 
   private constructor(
     readonly folder: string,
     private readonly features: FeatureCache,
+    options: CacheOptions,
     private readonly files: FileIndex,
     private readonly terminal: Terminal,
-    /** Clean features with views beside them, for a run that asks for no views. */
-    private readonly richer: FeatureCache | undefined,
-  ) {}
+  ) {
+    this.dimension = options.dimension
+    this.wider = options.views === 0 ? FeatureCache.wider(options) : []
+  }
 
   static open(
     collection: ImageCollection,
@@ -291,13 +311,18 @@ class Cache {
     const { cacheFolder, views, terminal } = options
     if (cacheFolder === undefined) return undefined
     const { hash, preprocess, dimension } = model
-    const shared = { folder: cacheFolder, model: hash, preprocess, seed: viewSeed, dimension }
     try {
-      const features = new FeatureCache({ ...shared, views, rawBytes })
-      const richer =
-        views === 0 ? new FeatureCache({ ...shared, views: usualViews, rawBytes }) : undefined
-      const files = new FileIndex(cacheFolder, collection.root)
-      return new Cache(cacheFolder, features, files, terminal, richer)
+      const about: CacheOptions = {
+        folder: cacheFolder,
+        model: hash,
+        preprocess,
+        views,
+        seed: viewSeed,
+        dimension,
+        rawBytes,
+      }
+      const index = new FileIndex(cacheFolder, collection.root)
+      return new Cache(cacheFolder, new FeatureCache(about), about, index, terminal)
     } catch (error) {
       terminal.warn(
         `the cache ${cacheFolder} can't be used (${String(error)}); going on without it`,
@@ -311,15 +336,18 @@ class Cache {
   }
 
   hashes(): Set<string> {
-    return new Set([...this.features.hashes(), ...(this.richer?.hashes() ?? [])])
+    const all = [this.features, ...this.wider].map((cache) => [...cache.hashes()])
+    return new Set(all.flat())
   }
 
   private get(hash: string): CacheRecord | undefined {
-    const own = this.features.get(hash)
-    if (own) return own
-    const richer = this.richer?.get(hash)
-    const length = richer && richer.features.length / (1 + usualViews)
-    return richer && { ...richer, features: richer.features.slice(0, length) }
+    const record = this.features.get(hash)
+    if (record) return record
+    for (const cache of this.wider) {
+      const more = cache.get(hash)
+      if (more) return { ...more, features: more.features.subarray(0, this.dimension) }
+    }
+    return undefined
   }
 
   lookup(
@@ -360,8 +388,7 @@ class Cache {
 
   close(): void {
     this.flush()
-    this.features.close()
-    this.richer?.close()
+    for (const cache of [this.features, ...this.wider]) cache.close()
     this.files.close()
   }
 }

@@ -11,6 +11,7 @@ import { addModelsCommand } from './models.ts'
 import { oneLine } from './exitCodes.ts'
 import { addMergeCommand } from './merge.ts'
 import { addOrganizeCommand } from './organize.ts'
+import { addPredictCommand } from './predict.ts'
 import { addTuneCommand } from './tune.ts'
 import { addZeroShotCommand } from './zeroShot.ts'
 import { Terminal } from './terminal.ts'
@@ -64,6 +65,7 @@ HF_HUB_OFFLINE say where models come from and are kept.`,
   addInfoCommand(program, context)
   addModelsCommand(program, context)
   addOrganizeCommand(program, context)
+  addPredictCommand(program, context)
   addTuneCommand(program, context)
   addZeroShotCommand(program, context)
   return program

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { closeSync, mkdirSync, openSync, readFileSync, readdirSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { PreprocessConfig } from '../model/preprocess.ts'
 import { appearanceBytes, appearanceVersion } from './appearance.ts'
@@ -23,6 +23,8 @@ export { defaultCacheFolder } from '../runtime/cacheFolder.node.ts'
 /** Raise when decoding, augmentation or the file layout changes, so that old numbers aren't used. */
 const formatVersion = 1
 const magic = 'KLFEAT01'
+/** Views that the command line lets a run have. */
+const MOST_VIEWS = 64
 
 export interface CacheOptions {
   /** The cache's folder; see `defaultCacheFolder`. */
@@ -53,17 +55,22 @@ export class FeatureCache {
 
   /** Opens the cache and reads the hashes that it holds. Throws when its folder can't be made. */
   constructor(options: CacheOptions) {
-    const { model, preprocess, views, seed, dimension, rawBytes } = options
-    const { size, resize, mean, std } = preprocess
-    const content = { formatVersion, model, size, resize, mean, std, views, seed, rawBytes }
+    const { views, dimension } = options
+    const { folder, text } = placeOf(options)
     this.featureBytes = 4 * (1 + views) * dimension
-    this.rawBytes = rawBytes
-    const payloadBytes = this.featureBytes + rawBytes
-    const text = JSON.stringify({ ...content, dimension, recordBytes: recordBytesOf(payloadBytes) })
-    const key = createHash('sha256').update(text).digest('hex').slice(0, 24)
-    const folder = join(options.folder, 'features', key)
+    this.rawBytes = options.rawBytes
+    const payloadBytes = this.featureBytes + options.rawBytes
     const header = `${magic}${text}\n`
     this.store = new RecordStore({ folder, extension: '.features', header, payloadBytes })
+  }
+
+  /** The caches of the same model's same views and more, which hold these features too. */
+  static wider(options: CacheOptions): FeatureCache[] {
+    const more = Array.from({ length: MOST_VIEWS - options.views }, (_, i) => i + 1)
+    return more
+      .map((others) => ({ ...options, views: options.views + others }))
+      .filter((wider) => existsSync(placeOf(wider).folder))
+      .map((wider) => new FeatureCache(wider))
   }
 
   /** How many images this cache knows, and the bytes of its segments on disk. */
@@ -146,6 +153,17 @@ export class AppearanceCache {
   close(): void {
     this.store.close()
   }
+}
+
+/** The folder that a cache has to itself, and the text that its name is the hash of. */
+function placeOf(options: CacheOptions): { readonly folder: string; readonly text: string } {
+  const { model, preprocess, views, seed, dimension, rawBytes } = options
+  const { size, resize, mean, std } = preprocess
+  const content = { formatVersion, model, size, resize, mean, std, views, seed, rawBytes }
+  const recordBytes = recordBytesOf(4 * (1 + views) * dimension + rawBytes)
+  const text = JSON.stringify({ ...content, dimension, recordBytes })
+  const key = createHash('sha256').update(text).digest('hex').slice(0, 24)
+  return { folder: join(options.folder, 'features', key), text }
 }
 
 /** What the file index knows a file by. */

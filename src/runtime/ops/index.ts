@@ -63,4 +63,11 @@ export type { Axes, ReduceOptions } from '../axes.ts'
 export { scpLoss, type LossRing, type ScpLoss, type ScpLossWeights } from './scpLoss.ts'
 export { logSoftmax, softmax } from './softmax.ts'
 export { topK, type TopK } from './topK.ts'
+export {
+  tsneGradient,
+  tsneProbabilities,
+  type TsneGradient,
+  type TsneGraph,
+  type TsneProbabilitiesOptions,
+} from './tsne.ts'
 export { where } from './where.ts'

@@ -15,6 +15,7 @@ import {
 import { dirname, join, relative } from 'node:path'
 import sharp from 'sharp'
 import type { ImageCollection, ImageContent } from '../data/collection.ts'
+import { readError } from '../data/diskFile.node.ts'
 import { baseName } from '../data/imageNames.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import { OutputError } from './exitCodes.ts'
@@ -238,8 +239,10 @@ const copyAll: Place = async (collection, entries, folder, signal, onDone) => {
 
 async function copyContent(content: ImageContent, to: string): Promise<void> {
   if ('file' in content) {
+    const { atime, mtime } = await stat(content.file).catch((cause: unknown) => {
+      throw readError(content.file, cause)
+    })
     await copyFile(content.file, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE)
-    const { atime, mtime } = await stat(content.file)
     await utimes(to, atime, mtime)
   } else if ('bytes' in content) {
     await writeFile(to, content.bytes, { flag: 'wx' })

@@ -61,6 +61,17 @@ describe('makeContactSheets', () => {
     expect(first.surest[0].thumbnail).toMatchObject({ width: 149, height: 112 })
   })
 
+  it('draws further pictures in the same pass', async () => {
+    const [a, , , d] = drawn
+    const { clusters, pictureOf } = await allSheets([assignment(a, 0, 0.9)], 2, [d, 'gone.png'])
+    expect(pictureOf(a)).toEqual({
+      href: clusters[0].surest[0].href,
+      thumbnail: clusters[0].surest[0].thumbnail,
+    })
+    expect(pictureOf(d)).toMatchObject({ href: `../../${d}`, thumbnail: { height: 112 } })
+    expect(pictureOf('gone.png').thumbnail).toBeUndefined()
+  })
+
   it('shows empty clusters and files that are gone or broken', async () => {
     await writeFile(join(root, 'broken.png'), 'x')
     const [first, second] = await sheets(

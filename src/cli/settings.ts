@@ -50,6 +50,19 @@ export function addImagesOption(command: Command): Command {
   return command.option('--images <data>', 'pictures of a features.safetensors (beside it)')
 }
 
+/** Options of commands to which a head or a file of features names the model. */
+export function addModelOverride(command: Command, whose: string): Command {
+  return command
+    .option('--model <name>', `a model’s name, or a path (${whose})`)
+    .addOption(
+      new Option('--dtype <dtype>', `of the encoder’s weights on the GPU (${whose})`).choices([
+        'f32',
+        'f16',
+        'int8',
+      ]),
+    )
+}
+
 /** What `addDataOptions` parses. */
 export interface DataSettings {
   /** Which labels of CIFAR-100 count. */

@@ -1,9 +1,8 @@
 import type { Assignment } from '../../train/assignments.ts'
 import type { RestartScores } from '../restarts.ts'
 
-/** A picture of a contact sheet. */
-export interface ReportImage {
-  readonly assignment: Assignment
+/** An image as a report shows it. */
+export interface ReportPicture {
   /** Path from the report to the image file, where one exists. */
   readonly href?: string
   /** WebP bytes; undefined when the file could not be read again. */
@@ -12,6 +11,11 @@ export interface ReportImage {
     readonly height: number
     readonly bytes: Uint8Array
   }
+}
+
+/** A picture of a contact sheet. */
+export interface ReportImage extends ReportPicture {
+  readonly assignment: Assignment
 }
 
 export interface ReportCluster {

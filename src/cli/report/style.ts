@@ -1,3 +1,5 @@
+import { plotStyle } from '../plot/plots.ts'
+
 /** The report's whole style sheet; its hash stands in the page's content security policy. */
 export const style = `
 :root {
@@ -55,6 +57,12 @@ p { margin: .3rem 0; }
 .sheet img { display: block; width: auto; min-width: 100%; max-width: 100%; height: 100%; object-fit: cover; }
 .sheet .p { position: absolute; right: 4px; bottom: 4px; padding: 0 .36rem; border-radius: 99px; font-size: .7rem; line-height: 1.45; color: #fff; background: rgb(0 0 0 / .58); font-variant-numeric: tabular-nums; }
 .sheet li.other::after { content: ""; position: absolute; inset: 0; border: 3px solid var(--warn); border-radius: 7px; pointer-events: none; }
+.sheet li.faint { opacity: .55; }
+.query > header { display: flex; align-items: center; gap: 1.1rem; margin-top: 3rem; }
+.query > header h2 { margin: 0; overflow-wrap: anywhere; }
+.query h3 { margin-top: 1.4rem; }
+.query .sheet { margin-top: .5rem; }
+.asked img { display: block; height: 104px; width: auto; max-width: 40vw; object-fit: cover; border-radius: 9px; outline: 3px solid var(--accent); }
 .scroll { overflow-x: auto; margin-top: .8rem; border: 1px solid var(--line); border-radius: 12px; background: var(--card); box-shadow: var(--shadow); }
 .scroll.fit { width: fit-content; max-width: 100%; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
@@ -76,10 +84,7 @@ ${Array.from({ length: 10 }, (_, i) => `.h${i + 1} { background: rgb(var(--heat)
 .chart { margin: 0; padding: .8rem 1rem .5rem; background: var(--card); border: 1px solid var(--line); border-radius: 12px; box-shadow: var(--shadow); }
 .chart figcaption { display: flex; justify-content: space-between; font-size: .88rem; color: var(--soft); }
 .chart b { color: var(--ink); font-variant-numeric: tabular-nums; }
-.chart svg { display: block; width: 100%; height: auto; }
-.chart text { fill: var(--soft); font-size: 10px; font-variant-numeric: tabular-nums; }
-.chart .grid { stroke: var(--line); stroke-width: 1; }
-.chart .line { fill: none; stroke: var(--accent); stroke-width: 2; stroke-linejoin: round; }
+${plotStyle}
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: 0 2.5rem; }
 .facts dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.4rem; margin: .8rem 0 0; align-content: start; }
 .facts dt { color: var(--soft); }

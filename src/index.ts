@@ -130,6 +130,10 @@ export {
   toAssignments,
   type Assignment,
 } from './train/assignments.ts'
+export { assertSameModel, loadHead, serializeHead } from './train/headFile.ts'
+export type { HeadAbout, SavedHead } from './train/headFile.ts'
+export { headKinds, type HeadKind, type OpenHead } from './train/headKinds.ts'
+export { predictClusters, type ClusterPrediction } from './train/predict.ts'
 export { kmeans, type KmeansOptions, type KmeansResult } from './train/kmeans.ts'
 export { adam, adamW, type AdamState } from './train/adam.ts'
 export { sgd, type SgdOptions } from './train/sgd.ts'

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises'
 import { FeatureCache, FileIndex } from '../data/cache.node.ts'
-import type { CacheRecord, FileStamp } from '../data/cache.node.ts'
+import type { CacheOptions, CacheRecord, FileStamp } from '../data/cache.node.ts'
 import type { ImageCollection } from '../data/collection.ts'
 import { decodeCollection } from '../data/decode.node.ts'
 import type { PoolSettings } from '../data/decode.node.ts'
@@ -45,7 +45,7 @@ export interface Collected {
   readonly features: Features
   /** Indices into the collection's files of the images that were read. */
   readonly kept: readonly number[]
-  /** N · 32 · 32 · 3 bytes for raw-pixel k-means. */
+  /** N · 32 · 32 · 3 bytes for raw-pixel k-means; none where features came without pictures. */
   readonly raw: Uint8Array
   readonly broken: readonly BrokenFile[]
   /** How many images came from the cache, and how many were decoded and embedded. */
@@ -270,16 +270,25 @@ class FeatureStore {
   }
 }
 
-/** The feature cache and the collection's file index as one; failures to write end its use, not the run. */
+/**
+ * The feature cache and the collection's file index as one; failures to write end its use, not the run.
+ * Where no views are wanted, the clean features of runs that had some serve as well.
+ */
 class Cache {
   private working = true
+  private readonly dimension: number
+  private readonly wider: readonly FeatureCache[]
 
   private constructor(
     readonly folder: string,
     private readonly features: FeatureCache,
+    options: CacheOptions,
     private readonly files: FileIndex,
     private readonly terminal: Terminal,
-  ) {}
+  ) {
+    this.dimension = options.dimension
+    this.wider = options.views === 0 ? FeatureCache.wider(options) : []
+  }
 
   static open(
     collection: ImageCollection,
@@ -290,7 +299,7 @@ class Cache {
     if (cacheFolder === undefined) return undefined
     const { hash, preprocess, dimension } = model
     try {
-      const features = new FeatureCache({
+      const about: CacheOptions = {
         folder: cacheFolder,
         model: hash,
         preprocess,
@@ -298,8 +307,9 @@ class Cache {
         seed: viewSeed,
         dimension,
         rawBytes,
-      })
-      return new Cache(cacheFolder, features, new FileIndex(cacheFolder, collection.root), terminal)
+      }
+      const index = new FileIndex(cacheFolder, collection.root)
+      return new Cache(cacheFolder, new FeatureCache(about), about, index, terminal)
     } catch (error) {
       terminal.warn(
         `the cache ${cacheFolder} can't be used (${String(error)}); going on without it`,
@@ -313,17 +323,28 @@ class Cache {
   }
 
   hashes(): Set<string> {
-    return this.features.hashes()
+    const all = [this.features, ...this.wider].map((cache) => [...cache.hashes()])
+    return new Set(all.flat())
+  }
+
+  private get(hash: string): CacheRecord | undefined {
+    const record = this.features.get(hash)
+    if (record) return record
+    for (const cache of this.wider) {
+      const more = cache.get(hash)
+      if (more) return { ...more, features: more.features.subarray(0, this.dimension) }
+    }
+    return undefined
   }
 
   lookup(path: string, stamp: FileStamp): CacheRecord | undefined {
     const hash = this.files.lookup(path, stamp)
-    return hash === undefined ? undefined : this.features.get(hash)
+    return hash === undefined ? undefined : this.get(hash)
   }
 
   /** Takes a file's features from an equal file's; false when they are damaged. */
   reuse({ index, path, stamp }: MissingFile, hash: string, store: FeatureStore): boolean {
-    const record = this.features.get(hash)
+    const record = this.get(hash)
     if (!record) return false
     store.set(index, record)
     if (stamp) this.files.remember(path, stamp, hash)
@@ -350,7 +371,7 @@ class Cache {
 
   close(): void {
     this.flush()
-    this.features.close()
+    for (const cache of [this.features, ...this.wider]) cache.close()
     this.files.close()
   }
 }

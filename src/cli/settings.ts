@@ -45,12 +45,19 @@ export function addDataOptions(command: Command): Command {
     .option('--synsets <list>', 'part of ImageNet: imagenet-10, imagenet-dogs, or a list file')
 }
 
+/** Option of commands that take a file of features and show pictures. */
+export function addImagesOption(command: Command): Command {
+  return command.option('--images <data>', 'pictures of a features.safetensors (beside it)')
+}
+
 /** What `addDataOptions` parses. */
 export interface DataSettings {
   /** Which labels of CIFAR-100 count. */
   readonly labels?: 'fine' | 'coarse'
   /** A part of ImageNet: its name, or the path of a list of synsets. */
   readonly synsets?: string
+  /** Where the pictures of a file of features are. */
+  readonly images?: string
 }
 
 /** Which encoder, and how its weights are kept. */

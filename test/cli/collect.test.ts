@@ -111,6 +111,10 @@ describe('collectFeatures', () => {
     expect(second.features).toEqual(first.features)
     expect(second.raw).toEqual(first.raw)
     expect(second.cache?.bytes).toBeGreaterThan(40 * (3 * 3 * 4 + 3072))
+    // Without views, the clean features of the run that had some serve.
+    const clean = await collect(encoder, { views: 0 })
+    expect([encoder.batches, clean.reused, clean.features.augmented.length]).toEqual([[], 40, 0])
+    expect([clean.features.clean, clean.raw]).toEqual([first.features.clean, first.raw])
   })
 
   it('knows an archive’s images by its size and time, and reads none of them again', async () => {

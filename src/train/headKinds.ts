@@ -70,13 +70,13 @@ function mlpConfigOf(shapes: ReadonlyMap<string, Shape>): MlpHeadConfig | string
     return `has matrices at ${matrices.map(({ place }) => place).join(', ')}, expected every second or third place`
   }
   const widths = [matrices[0].shape[1]!, ...matrices.map(({ shape }) => shape[0]!)]
-  return { widths, batchNorm: step === 3 }
+  return { widths, norm: step === 3 ? 'batch' : 'none' }
 }
 
 /** Parameters and running statistics. */
 function headShapes(config: MlpHeadConfig): Map<string, Shape> {
   const shapes = parameterShapes(config)
-  config.widths.slice(1, config.batchNorm ? -1 : 1).forEach((width, layer) => {
+  config.widths.slice(1, config.norm === 'batch' ? -1 : 1).forEach((width, layer) => {
     shapes.set(`${3 * layer + 1}.running_mean`, [width])
     shapes.set(`${3 * layer + 1}.running_var`, [width])
   })

@@ -38,6 +38,7 @@ export {
   tanh,
 } from './elementwise.ts'
 export { crossEntropy, type CrossEntropyOptions } from './crossEntropy.ts'
+export { dropout, type DropoutOptions } from './dropout.ts'
 export { embedTokens } from './embedTokens.ts'
 export {
   blurImages,
@@ -54,6 +55,7 @@ export { concat, permute, slice, transpose } from './layout.ts'
 export { layerNorm, type LayerNormOptions } from './layerNorm.ts'
 export { layerScale } from './layerScale.ts'
 export { linear, type LinearOptions, type LinearWeight } from './linear.ts'
+export { linearRuns } from './linearRuns.ts'
 export { matmul } from './matmul.ts'
 export type { FloatDtype } from '../dtype.ts'
 export { patchEmbed, patchify } from './patchEmbed.ts'

@@ -1,5 +1,5 @@
 import { lineChart } from './chart.ts'
-import type { ReportData, Score, TracePoint } from './data.ts'
+import type { ReportData, Score } from './data.ts'
 import { count, percent } from './format.ts'
 import { markup, type Html } from './html.ts'
 
@@ -103,19 +103,29 @@ export function confusionSection({ confusion, clusters }: ReportData): Html | un
     </div>`
 }
 
+/** Columns of a trace that are no part of the loss. */
+const UNCHARTED: ReadonlySet<string> = new Set(['step', 'learningRate'])
+
+/** `crossEntropy`: cross-entropy; other names of several words get spaces. */
+function termTitle(name: string): string {
+  if (name === 'total') return 'loss'
+  if (name === 'crossEntropy') return 'cross-entropy'
+  return name.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
+}
+
 /** Loss curves of the kept run, and all restarts. */
 export function trainingSection({ trace, restarts, kept }: ReportData): Html {
   const steps = trace.map((point) => point.step)
-  const chart = (title: string, valueOf: (point: TracePoint) => number): Html =>
-    lineChart(title, steps, trace.map(valueOf))
-  const charts = trace.length > 0 && [
-    chart('loss', (point) => point.total),
-    chart('cross-entropy', (point) => point.crossEntropy),
-    chart('confidence', (point) => point.confidence),
-    chart('negative entropy', (point) => point.negativeEntropy),
-  ]
+  const columns = Object.keys(trace[0] ?? {}).filter((name) => !UNCHARTED.has(name))
+  const charts = columns.map((name) => {
+    return lineChart(
+      termTitle(name),
+      steps,
+      trace.map((point) => point[name]),
+    )
+  })
   return markup`<h2>Training</h2>
-    <p class="soft">The run that was kept: the loss and its three terms.</p>
+    <p class="soft">The run that was kept: the loss and its terms.</p>
     <div class="charts">${charts}</div>
     <div class="scroll" tabindex="0" role="region" aria-label="Restarts">
       <table>

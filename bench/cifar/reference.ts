@@ -1,5 +1,5 @@
 import type { Preset } from '../../src/index.node.ts'
-import { spread, type Scores, type Summary } from './scores.ts'
+import { spread, type Scores, type Summary } from '../../src/cli/studies/scores.ts'
 
 /** What PyTorch and scikit-learn reached, in %. What was not noted down is absent. */
 export interface ReferenceRow {

@@ -8,6 +8,7 @@ import { addInfoCommand } from './info.ts'
 import { addModelsCommand } from './models.ts'
 import { oneLine } from './exitCodes.ts'
 import { addMergeCommand } from './merge.ts'
+import { addBenchPaperCommand } from './studies/benchPaper.ts'
 import { addTuneCommand } from './tune.ts'
 import { addZeroShotCommand } from './zeroShot.ts'
 import { Terminal } from './terminal.ts'
@@ -59,6 +60,7 @@ HF_HUB_OFFLINE say where models come from and are kept.`,
   addInfoCommand(program, context)
   addModelsCommand(program, context)
   addTuneCommand(program, context)
+  addBenchPaperCommand(program, context)
   addZeroShotCommand(program, context)
   return program
 }

@@ -139,10 +139,11 @@ async function train(
       ...{ k, device, seed, preset, noise, pairs, restarts, alpha, epochs, minSteps, batch },
       learningRate: lr,
       signal,
-      onProgress: ({ restart, restarts: runs, step, steps, loss }) => {
-        progress ??= terminal.progress('training', runs * steps, 'steps')
-        const detail = `restart ${restart + 1}/${runs}, loss ${loss.toFixed(3)}`
-        progress.update(restart * steps + step, detail)
+      onProgress: ({ restart, runs, restarts, step, steps, loss }) => {
+        progress ??= terminal.progress('training', restarts * steps, 'steps')
+        const whose = runs === 1 ? `run ${restart + 1}` : `runs ${restart + 1} to ${restart + runs}`
+        const detail = `${whose} of ${restarts}, loss ${loss.toFixed(3)}`
+        progress.update(restart * steps + runs * step, detail)
       },
     })
   } finally {

@@ -11,7 +11,7 @@ export interface StoreChunk {
 }
 
 /**
- * L2-normalised features on the GPU, as chunks that each fit one binding. Row v·N + i is view v of
+ * Features on the GPU, L2-normalised unless told otherwise, as chunks that each fit one binding. Row v·N + i is view v of
  * image i; view 0 is the clean image.
  */
 export class FeatureStore {
@@ -20,12 +20,13 @@ export class FeatureStore {
   /** Views of every image, the clean one included. */
   readonly views: number
   readonly chunks: readonly StoreChunk[]
-  /** [N, D]: the clean features, normalised, on the host. */
+  /** [N, D]: the clean features on the host, as on the GPU. */
   readonly clean: Float32Array
   /** Standard deviation of all entries, the unit of feature noise. */
   readonly deviation: number
 
-  constructor(device: Device, features: Features) {
+  /** @param normalize whether rows are brought to length 1 */
+  constructor(device: Device, features: Features, normalize = true) {
     const { count, dimension } = features
     this.count = count
     this.dimension = dimension
@@ -33,7 +34,7 @@ export class FeatureStore {
     const data = new Float32Array(this.views * count * dimension)
     data.set(features.clean)
     data.set(features.augmented, count * dimension)
-    normalizeRows(data, dimension)
+    if (normalize) normalizeRows(data, dimension)
     this.clean = data.subarray(0, count * dimension)
     this.deviation = standardDeviation(data)
     const most = Math.floor(device.limits.maxStorageBufferBindingSize / (dimension * 4))

@@ -57,6 +57,7 @@ export async function sampleReport(
     },
     trace: steps.map((step) => ({
       step,
+      learningRate: 1e-3,
       total: -9 + 9 * Math.exp(-step / 90) + 0.15 * Math.sin(step),
       crossEntropy: 2.3 * Math.exp(-step / 120),
       confidence: 2.3 * Math.exp(-step / 80),

@@ -114,8 +114,10 @@ describe('sampleBatch', () => {
           neighbours: device().tensor(neighbours, [count * pairs]),
           state: device().tensor(new Uint32Array([step, 11]), [2]),
           out,
+          images: device().empty([2 * batch], 'u32'),
         },
         {
+          runs: 1,
           batch,
           count,
           views,

@@ -38,13 +38,12 @@ export interface Score {
   readonly agreement: number
 }
 
-/** One step of training: the loss, its three terms, and the learning rate. */
+/** One step of training: the loss, each of its terms by name, and the learning rate. */
 export interface TracePoint {
   readonly step: number
   readonly total: number
-  readonly crossEntropy: number
-  readonly confidence: number
-  readonly negativeEntropy: number
+  readonly learningRate: number
+  readonly [term: string]: number
 }
 
 export interface Restart {

@@ -103,16 +103,22 @@ export function confusionSection({ confusion, clusters }: ReportData): Html | un
     </div>`
 }
 
+/** Columns of a trace that are no part of the loss. */
+const UNCHARTED: ReadonlySet<string> = new Set(['step', 'learningRate'])
+
+/** `crossEntropy`: cross-entropy; other names of several words get spaces. */
+function termTitle(name: string): string {
+  if (name === 'total') return 'loss'
+  if (name === 'crossEntropy') return 'cross-entropy'
+  return name.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
+}
+
 /** Loss curves of the kept run, and all restarts. */
 export function trainingSection({ trace, restarts, kept }: ReportData): Html {
-  const charts = trace.length > 0 && [
-    chart(trace, 'loss', (point) => point.total),
-    chart(trace, 'cross-entropy', (point) => point.crossEntropy),
-    chart(trace, 'confidence', (point) => point.confidence),
-    chart(trace, 'negative entropy', (point) => point.negativeEntropy),
-  ]
+  const columns = Object.keys(trace[0] ?? {}).filter((name) => !UNCHARTED.has(name))
+  const charts = columns.map((name) => chart(trace, termTitle(name), (point) => point[name]))
   return markup`<h2>Training</h2>
-    <p class="soft">The run that was kept: the loss and its three terms.</p>
+    <p class="soft">The run that was kept: the loss and its terms.</p>
     <div class="charts">${charts}</div>
     <div class="scroll" tabindex="0" role="region" aria-label="Restarts">
       <table>

@@ -1,6 +1,8 @@
-import { classify, cluster, kmeans, MlpHead, scope, scpHeadConfig } from '../../index.node.ts'
-import type { ClusterOptions, Device, HeadWeights, ZeroShotClassifier } from '../../index.node.ts'
-import { argmaxRows, inertiaOf } from '../../train/cluster.ts'
+import { classify, cluster, kmeans } from '../../index.node.ts'
+import type { ClusterOptions, Device, ZeroShotClassifier } from '../../index.node.ts'
+import { stepsPerEpoch } from '../../train/batchSource.ts'
+import { inertiaOf, predictRuns } from '../../train/predictRuns.ts'
+import { resolveSettings, type ScpSettings } from '../../train/scpSettings.ts'
 import { assignToNearest } from '../baselines.ts'
 import type { StudyData } from './data.ts'
 import { scoresOf } from './scores.ts'
@@ -18,7 +20,7 @@ export interface MethodContext {
 /** Settings of training that a study may set. */
 export type TrainSettings = Omit<
   Partial<ClusterOptions>,
-  'k' | 'device' | 'seed' | 'restarts' | 'signal' | 'onProgress'
+  'k' | 'device' | 'seed' | 'restarts' | 'signal' | 'onProgress' | 'probe'
 >
 
 /** k-means on the clean, normalised features; scored images go to their nearest centre. */
@@ -36,26 +38,58 @@ export async function runKmeans(
   return { seed, inertia, scores: scoresOf(scoredLabels, assignments) }
 }
 
-/** SCP from each of `seeds`, each scored by its own head. */
+/**
+ * SCP from each of `restarts` seeds from `seed` on, side by side, each run scored by its own head. A run
+ * whose loss was no longer finite is left out.
+ */
 export async function runScp(
   { device, data, signal, onProgress }: MethodContext,
-  seeds: readonly number[],
+  seed: number,
+  restarts: number,
   settings: TrainSettings,
 ): Promise<Run[]> {
-  const runs: Run[] = []
-  for (const seed of seeds) {
-    const result = await cluster(data.features, {
-      ...settings,
-      ...{ device, k: data.k, seed, restarts: 1, signal },
-      onProgress: ({ step, steps, loss }) => {
-        onProgress?.(runs.length * steps + step, seeds.length * steps, `loss ${loss.toFixed(3)}`)
+  const { features, scored, scoredLabels, k } = data
+  const { dimension, count } = features
+  const steps = stepsOf(data, settings)
+  const rows = 2 * Math.min(resolvedSettings(data, settings).batch, count)
+  const input = { data: scored, count: scored.length / dimension, dimension, rows }
+  const predicted: Int32Array[] = []
+  let first = 0
+  const result = await cluster(features, {
+    ...settings,
+    ...{ device, k, seed, restarts, signal },
+    onProgress: (progress) => {
+      first = progress.restart
+      const done = first * steps + progress.runs * progress.step
+      onProgress?.(done, restarts * steps, `loss ${progress.loss.toFixed(3)}`)
+    },
+    ...(data.onTest && {
+      probe: {
+        steps: [steps],
+        take: async (_, adapter) => {
+          const all = await predictRuns(adapter, input)
+          all.forEach((assignments, run) => (predicted[first + run] = assignments))
+        },
       },
-    })
-    const assignments = data.onTest ? await predict(device, result.head, data) : result.assignments
-    const scores = scoresOf(data.scoredLabels, assignments)
-    runs.push({ seed, inertia: result.inertia, scores })
-  }
-  return runs
+    }),
+  })
+  return result.restarts.flatMap(({ seed, inertia, diverged }, run) => {
+    if (diverged) return []
+    const assignments = data.onTest ? predicted[run] : result.runs[run]
+    return [{ seed, inertia, scores: scoresOf(scoredLabels, assignments) }]
+  })
+}
+
+/** A study's settings with the preset's for all others. */
+export function resolvedSettings({ features, k }: StudyData, settings: TrainSettings): ScpSettings {
+  return resolveSettings(settings.preset ?? 'keeplight', k, features.count, settings)
+}
+
+/** How many steps a run takes. */
+export function stepsOf(data: StudyData, settings: TrainSettings): number {
+  const { batch, dropLast, minSteps, epochs } = resolvedSettings(data, settings)
+  const { count } = data.features
+  return Math.max(minSteps, epochs * stepsPerEpoch(count, Math.min(batch, count), dropLast))
 }
 
 /** CLIP's classes of the scored images. They have no fit: the inertia is that of the images scored. */
@@ -75,28 +109,4 @@ export async function runZeroShot(
     inertia: inertiaOf(scored, dimension, labels, k),
     scores: { ...scoresOf(scoredLabels, labels), accuracy: (100 * right) / count },
   }
-}
-
-const PREDICT_ROWS = 4096
-
-/** Clusters of the scored images by a trained head, BatchNorm in evaluation mode. */
-async function predict(
-  device: Device,
-  weights: HeadWeights,
-  { scored, features, k }: StudyData,
-): Promise<Int32Array> {
-  const { dimension } = features
-  const head = new MlpHead(device, scpHeadConfig(dimension, k))
-  head.write(weights)
-  const count = scored.length / dimension
-  const assignments = new Int32Array(count)
-  for (let start = 0; start < count; start += PREDICT_ROWS) {
-    const rows = Math.min(PREDICT_ROWS, count - start)
-    const part = scored.subarray(start * dimension, (start + rows) * dimension)
-    const logits = scope(() => head.forward(device.tensor(part, [rows, dimension]), false))
-    assignments.set(argmaxRows(await logits.read(), k), start)
-    logits.dispose()
-  }
-  head.dispose()
-  return assignments
 }

@@ -1,11 +1,6 @@
 import type { ZeroShotClassifier } from '../../index.node.ts'
-import {
-  runKmeans,
-  runScp,
-  runZeroShot,
-  type MethodContext,
-  type TrainSettings,
-} from './methods.ts'
+import { KeeplightError } from '../../runtime/errors.ts'
+import { runKmeans, runScp, runZeroShot, type TrainSettings } from './methods.ts'
 import type { StudyRow } from './session.ts'
 import type { Cell, Run } from './store.ts'
 
@@ -17,42 +12,33 @@ export function kmeansRow(name: string, seeds: readonly number[]): StudyRow {
   return {
     ...{ name, seeds, settings: { method: 'kmeans', restarts: 20 }, together: 1 },
     run: async (context, [seed]) => {
-      const [run, seconds] = await timed(() => runKmeans(context, seed))
-      return [cellOf(seed, [run], seconds)]
+      const { result, seconds } = await timed(() => runKmeans(context, seed))
+      return [cellOf(seed, [result], seconds)]
     },
   }
 }
 
-/** SCP: of every `restarts` runs the one of lowest inertia is kept. */
+/**
+ * SCP: of every `restarts` runs the one of lowest inertia is kept. Seed s has the runs s·restarts …
+ * s·restarts + restarts − 1, as `cluster` with that many restarts does from the first of them.
+ */
 export function scpRow(
   name: string,
   seeds: readonly number[],
   restarts: number,
   settings: TrainSettings,
 ): StudyRow {
-  return trainedRow('scp', name, seeds, restarts, settings, runScp)
-}
-
-/** A row of a method that trains; seed s has runs s·restarts … s·restarts + restarts − 1. */
-function trainedRow<S extends object>(
-  method: string,
-  name: string,
-  seeds: readonly number[],
-  restarts: number,
-  settings: S,
-  train: (context: MethodContext, seeds: readonly number[], settings: S) => Promise<Run[]>,
-): StudyRow {
   return {
-    ...{ name, seeds, settings: { method, restarts, ...settings } },
+    ...{ name, seeds, settings: { method: 'scp', restarts, ...settings } },
     together: Math.max(1, Math.floor(runsTogether / restarts)),
     run: async (context, some) => {
-      const all = some.flatMap((seed) =>
-        Array.from({ length: restarts }, (_, i) => seed * restarts + i),
-      )
-      const [runs, seconds] = await timed(() => train(context, all, settings))
-      return some.map((seed, i) =>
-        cellOf(seed, runs.slice(i * restarts, (i + 1) * restarts), seconds / some.length),
-      )
+      const all = await timed(() => {
+        return runScp(context, some[0] * restarts, some.length * restarts, settings)
+      })
+      return some.map((seed) => {
+        const own = all.result.filter((run) => Math.floor(run.seed / restarts) === seed)
+        return cellOf(seed, own, all.seconds / some.length)
+      })
     },
   }
 }
@@ -66,10 +52,10 @@ export function zeroShotRow(
   return {
     ...{ name, seeds: [0], settings: { method: 'zero-shot', ...settings }, together: 1 },
     run: async (context) => {
-      const [run, seconds] = await timed(async () =>
+      const { result, seconds } = await timed(async () =>
         runZeroShot(context, await classifierOf(context.data.classes)),
       )
-      return [cellOf(0, [run], seconds)]
+      return [cellOf(0, [result], seconds)]
     },
   }
 }
@@ -79,12 +65,18 @@ function cellOf(
   runs: readonly Run[],
   seconds: number,
 ): Omit<Cell, 'dataset' | 'row'> {
+  if (runs.length === 0) {
+    throw new KeeplightError(
+      'internal',
+      `the loss of every run of seed ${seed} was no longer finite; lower the learning rate with --lr`,
+    )
+  }
   const kept = runs.reduce((best, { inertia }, i) => (inertia < runs[best].inertia ? i : best), 0)
   return { seed, runs, kept, seconds }
 }
 
-async function timed<T>(work: () => Promise<T>): Promise<[T, number]> {
+async function timed<T>(work: () => Promise<T>): Promise<{ result: T; seconds: number }> {
   const start = performance.now()
   const result = await work()
-  return [result, (performance.now() - start) / 1000]
+  return { result, seconds: (performance.now() - start) / 1000 }
 }

@@ -98,7 +98,7 @@ export interface StudyRow {
   /** All that its results depend on beside data and seed. */
   readonly settings: object
   readonly seeds: readonly number[]
-  /** How many seeds go into one program. */
+  /** How many consecutive seeds go into one program. */
   readonly together: number
   run(context: MethodContext, seeds: readonly number[]): Promise<Omit<Cell, 'dataset' | 'row'>[]>
 }
@@ -117,16 +117,18 @@ export async function computeCells(
       const label = `${data.name}, ${row.name}`
       const progress = missing.length > 0 ? terminal.progress(label, 100, '%') : undefined
       try {
-        for (let i = 0; i < missing.length; i += row.together) {
-          const seeds = missing.slice(i, i + row.together)
-          const onProgress = (done: number, all: number, detail: string): void => {
-            const share = (i + (seeds.length * done) / all) / missing.length
+        let done = 0
+        for (const seeds of consecutive(missing, row.together)) {
+          const before = done
+          const onProgress = (steps: number, all: number, detail: string): void => {
+            const share = (before + (seeds.length * steps) / all) / missing.length
             progress?.update(Math.round(100 * share), detail)
           }
           const found = await row.run({ device, data, signal, onProgress }, seeds)
           await store.add(
             found.map((cell) => [keyOf(cell.seed), { ...cell, dataset: data.name, row: row.name }]),
           )
+          done += seeds.length
         }
       } finally {
         progress?.stop()
@@ -135,6 +137,17 @@ export async function computeCells(
     }
   }
   return cells
+}
+
+/** Runs of consecutive numbers, of `most` at most. */
+export function consecutive(seeds: readonly number[], most: number): number[][] {
+  const parts: number[][] = []
+  for (const seed of seeds) {
+    const part = parts.at(-1)
+    if (part && part.length < most && part.at(-1) === seed - 1) part.push(seed)
+    else parts.push([seed])
+  }
+  return parts
 }
 
 function cellKey({ name, fingerprint }: StudyData, row: StudyRow, seed: number): string {

@@ -101,14 +101,17 @@ export interface Labelled {
   readonly features: Features
   readonly labels: Int32Array
   readonly classes: readonly string[]
-  /** Names of the images. */
+}
+
+/** The same, with the names of the images. */
+interface NamedImages extends Labelled {
   readonly files: readonly string[]
 }
 
 async function embedLabelled(
   collection: ImageCollection,
   { encoder, views, cacheFolder, terminal, signal }: LoadOptions,
-): Promise<Labelled> {
+): Promise<NamedImages> {
   const { root, labels, classes } = collection
   if (!labels || classes.length < 2) {
     throw new KeeplightError(
@@ -144,15 +147,11 @@ function splitOf(
 }
 
 /** Some of the images. */
-export function take(
-  { features, labels, classes, files }: Labelled,
-  indices: readonly number[],
-): Labelled {
+function take({ features, labels, classes }: Labelled, indices: readonly number[]): Labelled {
   return {
     features: takeFeatures(features, indices),
     labels: Int32Array.from(indices, (i) => labels[i]),
     classes,
-    files: indices.map((i) => files[i]),
   }
 }
 

@@ -9,6 +9,7 @@ import { addModelsCommand } from './models.ts'
 import { oneLine } from './exitCodes.ts'
 import { addMergeCommand } from './merge.ts'
 import { addBenchPaperCommand } from './studies/benchPaper.ts'
+import { addStudyCommand } from './studies/study.ts'
 import { addTuneCommand } from './tune.ts'
 import { addZeroShotCommand } from './zeroShot.ts'
 import { Terminal } from './terminal.ts'
@@ -61,6 +62,7 @@ HF_HUB_OFFLINE say where models come from and are kept.`,
   addModelsCommand(program, context)
   addTuneCommand(program, context)
   addBenchPaperCommand(program, context)
+  addStudyCommand(program, context)
   addZeroShotCommand(program, context)
   return program
 }

@@ -80,6 +80,8 @@ ${Array.from({ length: 10 }, (_, i) => `.h${i + 1} { background: rgb(var(--heat)
 .h8, .h9, .h10 { color: var(--paper); font-weight: 600; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(17rem, 100%), 1fr)); gap: .9rem; margin-top: .8rem; }
 .charts.wide { grid-template-columns: 1fr; }
+.charts.wide .plot { max-width: 52rem; margin: 0 auto; }
+td.mid { text-align: center; }
 .chart { margin: 0; padding: .8rem 1rem .5rem; background: var(--card); border: 1px solid var(--line); border-radius: 12px; box-shadow: var(--shadow); }
 .chart figcaption { display: flex; justify-content: space-between; font-size: .88rem; color: var(--soft); }
 .chart b { color: var(--ink); font-variant-numeric: tabular-nums; }

@@ -10,6 +10,8 @@ import { oneLine } from './exitCodes.ts'
 import { addMergeCommand } from './merge.ts'
 import { addPredictCommand } from './predict.ts'
 import { addSearchCommand } from './search.ts'
+import { addBenchPaperCommand } from './studies/benchPaper.ts'
+import { addStudyCommand } from './studies/study.ts'
 import { addTuneCommand } from './tune.ts'
 import { addZeroShotCommand } from './zeroShot.ts'
 import { Terminal } from './terminal.ts'
@@ -63,6 +65,8 @@ HF_HUB_OFFLINE say where models come from and are kept.`,
   addPredictCommand(program, context)
   addSearchCommand(program, context)
   addTuneCommand(program, context)
+  addBenchPaperCommand(program, context)
+  addStudyCommand(program, context)
   addZeroShotCommand(program, context)
   return program
 }

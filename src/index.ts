@@ -170,6 +170,13 @@ export {
   type SearchOptions,
 } from './train/search.ts'
 export { kmeans, type KmeansOptions, type KmeansResult } from './train/kmeans.ts'
+export {
+  MAX_TSNE_ROWS,
+  tsne,
+  type TsneOptions,
+  type TsneProgress,
+  type TsneResult,
+} from './train/tsne.ts'
 export { adam, adamW, type AdamState } from './train/adam.ts'
 export { sgd, type SgdOptions } from './train/sgd.ts'
 export { decayMatrices, decayMatricesOfRuns, parameterGroups } from './train/parameterGroups.ts'

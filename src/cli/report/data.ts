@@ -1,5 +1,6 @@
 import type { Assignment } from '../../train/assignments.ts'
 import type { RestartScores } from '../restarts.ts'
+import type { Cloud } from './cloudData.ts'
 
 /** An image as a report shows it. */
 export interface ReportPicture {
@@ -58,6 +59,8 @@ export interface ReportData {
   readonly subtitle: string
   readonly imageCount: number
   readonly clusters: readonly ReportCluster[]
+  /** Images by similarity, where they were laid out. */
+  readonly cloud?: Cloud
   readonly scores: readonly Score[]
   /** Rows are classes, columns clusters; absent without labels. */
   readonly confusion?: {

@@ -1,4 +1,5 @@
 import { plotStyle } from '../plot/plots.ts'
+import { cloudStyle } from './cloudStyle.ts'
 
 /** The report's whole style sheet; its hash stands in the page's content security policy. */
 export const style = `
@@ -98,6 +99,7 @@ ${plotStyle}
 .facts dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
 details summary { cursor: pointer; margin-top: .8rem; color: var(--soft); }
 footer { margin-top: 4rem; padding-top: 1rem; border-top: 1px solid var(--line); font-size: .88rem; color: var(--soft); }
+${cloudStyle}
 @media (max-width: 40rem) {
   .overview { grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); }
   .sheet li { height: 84px; }

@@ -4,6 +4,7 @@ import type { Context } from './context.ts'
 import { countsLine } from './describeSurvey.ts'
 import { integer } from './options.ts'
 import { planJson, printPlan } from './organize.ts'
+import { describeRestarts } from './restarts.ts'
 import { runCluster } from './runCluster.ts'
 import {
   addCommonOptions,
@@ -57,7 +58,7 @@ Examples:
 
 Writes assignments.csv, assignments.json, head.safetensors, metrics.json and report.html.
 Features are kept in KEEPLIGHT_CACHE (default: the user's cache folder), so a second run starts
-at once and a stopped run goes on where it was.`,
+at once and a stopped run goes on where it was; --resume takes up a stopped training.`,
     )
     .action(async (data: string, options: ClusterSettings & { clusters: number }) => {
       const { terminal, signal } = context(options)
@@ -83,6 +84,9 @@ export function printSummary(summary: Summary, terminal: Terminal): void {
   const found = summary.toLookAt ? `, ${countsLine(summary.toLookAt)}` : ''
   terminal.print(`to look at: ${images.uncertain} uncertain${found}`)
   terminal.print(scoreTable(scores))
+  const { restarts, spreads } = summary.training
+  const runs = describeRestarts({ restarts, ...spreads })
+  if (runs) terminal.print(runs)
   if (organized) printPlan(organized, organized.dryRun, terminal)
   terminal.print(`report: ${files['report.html']}`)
 }

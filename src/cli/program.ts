@@ -12,6 +12,9 @@ import { oneLine } from './exitCodes.ts'
 import { addMergeCommand } from './merge.ts'
 import { addOrganizeCommand } from './organize.ts'
 import { addPredictCommand } from './predict.ts'
+import { addSearchCommand } from './search.ts'
+import { addBenchPaperCommand } from './studies/benchPaper.ts'
+import { addStudyCommand } from './studies/study.ts'
 import { addTuneCommand } from './tune.ts'
 import { addZeroShotCommand } from './zeroShot.ts'
 import { Terminal } from './terminal.ts'
@@ -66,7 +69,10 @@ HF_HUB_OFFLINE say where models come from and are kept.`,
   addModelsCommand(program, context)
   addOrganizeCommand(program, context)
   addPredictCommand(program, context)
+  addSearchCommand(program, context)
   addTuneCommand(program, context)
+  addBenchPaperCommand(program, context)
+  addStudyCommand(program, context)
   addZeroShotCommand(program, context)
   return program
 }

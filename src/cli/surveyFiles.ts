@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import type { Copy, CopyGroup, Look, LookAlikeGroup } from '../data/duplicates.ts'
 import { qualityLimits } from '../data/quality.ts'
-import { csvField, safePath } from '../train/assignments.ts'
+import { safePath, toCsv } from '../train/assignments.ts'
 import { writeFileAtomic } from './files.ts'
 import { surveyCounts, type Survey } from './survey.ts'
 
@@ -51,7 +51,7 @@ export function surveyJson(survey: Survey) {
 
 /** All groups as CSV, a line for each image. */
 export function duplicatesCsv({ files, looks, copies, lookAlikes }: Survey): string {
-  const head = 'group,kind,path,keep,relation,similarity,width,height,bytes'
+  const head = 'group,kind,path,keep,relation,similarity,width,height,bytes'.split(',')
   const groups = [...copies, ...(lookAlikes?.groups ?? [])]
   const lines = groups.flatMap(({ kind, best, others }, number) => {
     const first: Copy = { image: best, relation: 'best', similarity: 1 }
@@ -60,13 +60,11 @@ export function duplicatesCsv({ files, looks, copies, lookAlikes }: Survey): str
       // Look-alikes are other pictures: which of them to keep is not for a program to say.
       const keep = image === best || kind === 'look-alike' ? 'yes' : 'no'
       const what = kind === 'look-alike' && image === best ? 'largest' : relation
-      return [number + 1, kind, safePath(files[image]), keep, what, rounded(similarity)]
-        .concat(width, height, bytes)
-        .map(csvField)
-        .join(',')
+      const about = [number + 1, kind, safePath(files[image]), keep, what, rounded(similarity)]
+      return [...about, width, height, bytes]
     })
   })
-  return [head, ...lines].map((line) => `${line}\n`).join('')
+  return toCsv([head, ...lines])
 }
 
 const sizeOf = ({ appearance: { width, height, bytes } }: Look) => ({ width, height, bytes })

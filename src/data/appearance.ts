@@ -44,9 +44,7 @@ export function appearanceOf(
   pixels: Pixels,
   file: { readonly width: number; readonly height: number; readonly bytes: number },
 ): Appearance {
-  const scale = Math.min(1, EDGE / Math.min(pixels.width, pixels.height))
-  const edge = (length: number): number => Math.max(1, Math.round(length * scale))
-  const small = scale < 1 ? resizeBicubic(pixels, edge(pixels.width), edge(pixels.height)) : pixels
+  const small = reduced(pixels)
   const luma = new Float32Array(small.width * small.height)
   for (let i = 0; i < luma.length; i++) luma[i] = lumaAt(small.data, i * 3)
   const { low, high } = percentiles(luma)
@@ -58,6 +56,43 @@ export function appearanceOf(
     sharpness: (laplacianDeviation(luma, small.width, small.height) / (255 * contrast)) * size,
     print: printOf(resizeBicubic(small, printEdge, printEdge)),
   }
+}
+
+/** The picture at a shortest edge of 256 pixels: whole blocks averaged first, which takes a fraction of the time. */
+function reduced(pixels: Pixels): Pixels {
+  const blocks = averaged(pixels, Math.floor(Math.min(pixels.width, pixels.height) / EDGE))
+  const scale = EDGE / Math.min(blocks.width, blocks.height)
+  if (scale >= 1) return blocks
+  const edge = (length: number): number => Math.round(length * scale)
+  return resizeBicubic(blocks, edge(blocks.width), edge(blocks.height))
+}
+
+/** Means of blocks of `factor`² pixels; what is left over is cut evenly, so that mirrored pictures stay mirrored. */
+function averaged(pixels: Pixels, factor: number): Pixels {
+  if (factor < 2) return pixels
+  const width = Math.floor(pixels.width / factor)
+  const height = Math.floor(pixels.height / factor)
+  const left = (pixels.width - width * factor) >> 1
+  const top = (pixels.height - height * factor) >> 1
+  const data = new Uint8Array(width * height * 3)
+  const sums = new Uint32Array(width * 3)
+  for (let y = 0; y < height; y++) {
+    sums.fill(0)
+    for (let row = 0; row < factor; row++) {
+      let at = ((top + y * factor + row) * pixels.width + left) * 3
+      for (let x = 0; x < sums.length; x += 3) {
+        for (let i = 0; i < factor; i++, at += 3) {
+          sums[x] += pixels.data[at]!
+          sums[x + 1] += pixels.data[at + 1]!
+          sums[x + 2] += pixels.data[at + 2]!
+        }
+      }
+    }
+    for (let i = 0; i < sums.length; i++) {
+      data[y * sums.length + i] = Math.round(sums[i] / factor ** 2)
+    }
+  }
+  return { width, height, data }
 }
 
 function percentiles(luma: Float32Array): { low: number; high: number } {

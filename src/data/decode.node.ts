@@ -44,6 +44,8 @@ export interface DecodeOptions extends PoolSettings {
   readonly raw?: boolean
   /** Looks at the picture too: figures of its quality, and the print that finds copies. Default false. */
   readonly look?: boolean
+  /** Makes the pictures that fresh views are cut from, and no views. Default false. */
+  readonly pictures?: boolean
 }
 
 /** One image's outcome; `index` is its place in the collection, `path` its name there. */
@@ -72,9 +74,9 @@ export function decodeCollection(
   options: DecodeOptions,
 ): AsyncGenerator<DecodedImage> {
   const { preprocess, views, seed = 0, known = new Set<string>() } = options
-  const { reduce = true, raw = true, look = false } = options
+  const { reduce = true, raw = true, look = false, pictures = false } = options
   return runPool<ViewsResult>(collection, options, {
-    ...{ kind: 'views', preprocess, views, seed, known, reduce, raw, look },
+    ...{ kind: 'views', preprocess, views, seed, known, reduce, raw, look, pictures },
   })
 }
 

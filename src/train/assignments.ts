@@ -58,7 +58,7 @@ function strongestOther(row: Float32Array, cluster: number): number {
 const decimals = (value: number): number => Number(value.toFixed(6))
 
 /**
- * RFC 4180 CSV with a header line and `\n` line ends.
+ * CSV with a header line.
  *
  * @param names what the clusters are called, where they are known classes; by default their numbers
  */
@@ -79,7 +79,12 @@ export function assignmentsCsv(rows: readonly Assignment[], names?: readonly str
     ...(withLabels ? [safePath(row.label ?? '')] : []),
     ...(withCopies ? [safePath(row.duplicateOf ?? '')] : []),
   ])
-  return [head, ...lines].map((fields) => `${fields.map(csvField).join(',')}\n`).join('')
+  return toCsv([head, ...lines])
+}
+
+/** RFC 4180 CSV with `\n` line ends. */
+export function toCsv(lines: readonly (readonly (string | number)[])[]): string {
+  return lines.map((fields) => `${fields.map(csvField).join(',')}\n`).join('')
 }
 
 /** The same rows as JSON. */
@@ -100,8 +105,7 @@ export function safePath(path: string): string {
   return /^[=+\-@\t\r]/.test(path) ? `./${path}` : path
 }
 
-/** A field of RFC 4180 CSV, quoted where it has to be. */
-export function csvField(value: string | number): string {
+function csvField(value: string | number): string {
   const text = String(value)
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }

@@ -1,5 +1,6 @@
 import type { QualityKind } from '../../data/quality.ts'
 import type { Assignment } from '../../train/assignments.ts'
+import type { RestartScores } from '../restarts.ts'
 import type { Cloud } from './cloudData.ts'
 
 /** An image as a report shows it. */
@@ -83,19 +84,12 @@ export interface Score {
   readonly agreement: number
 }
 
-/** One step of training: the loss, its three terms, and the learning rate. */
+/** One step of training: the loss, each of its terms by name, and the learning rate. */
 export interface TracePoint {
   readonly step: number
   readonly total: number
-  readonly crossEntropy: number
-  readonly confidence: number
-  readonly negativeEntropy: number
-}
-
-export interface Restart {
-  readonly seed: number
-  readonly inertia: number
-  readonly loss: number
+  readonly learningRate: number
+  readonly [term: string]: number
 }
 
 /** Everything that the report shows. */
@@ -114,7 +108,7 @@ export interface ReportData {
     readonly counts: readonly (readonly number[])[]
   }
   readonly trace: readonly TracePoint[]
-  readonly restarts: readonly Restart[]
+  readonly restarts: RestartScores
   /** Index of the restart that was kept. */
   readonly kept: number
   readonly broken: readonly { readonly path: string; readonly message: string }[]

@@ -97,7 +97,7 @@ function averaged(pixels: Pixels, factor: number): Pixels {
 
 function percentiles(luma: Float32Array): { low: number; high: number } {
   const counts = new Uint32Array(256)
-  for (const value of luma) counts[Math.round(value)]++
+  for (let i = 0; i < luma.length; i++) counts[(luma[i] + 0.5) | 0]++
   const beyond = (share: number): number => {
     let seen = 0
     for (let level = 0; level < 256; level++) {
@@ -116,12 +116,12 @@ function laplacianDeviation(luma: Float32Array, width: number, height: number): 
   const sums = new Float64Array(columns * rows)
   const squares = new Float64Array(columns * rows)
   const counts = new Uint32Array(columns * rows)
+  const partOf = Uint8Array.from({ length: width }, (_, x) => Math.floor((x * columns) / width))
   for (let y = 1; y < height - 1; y++) {
     const row = Math.floor((y * rows) / height) * columns
-    for (let x = 1; x < width - 1; x++) {
-      const i = y * width + x
+    for (let x = 1, i = y * width + 1; x < width - 1; x++, i++) {
       const value = luma[i - 1] + luma[i + 1] + luma[i - width] + luma[i + width] - 4 * luma[i]
-      const part = row + Math.floor((x * columns) / width)
+      const part = row + partOf[x]
       sums[part] += value
       squares[part] += value * value
       counts[part]++

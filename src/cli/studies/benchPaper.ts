@@ -8,7 +8,7 @@ import { templatesOf } from '../zeroShot.ts'
 import { barPlot } from '../plot/plots.ts'
 import { markup } from '../report/html.ts'
 import { bestOfFifty, publishedRows, publishedScore } from './paper.ts'
-import { factList, writeStudy } from './output.ts'
+import { factList, madeBy, writeStudy } from './output.ts'
 import { kmeansRow, scpRow, zeroShotRow } from './rows.ts'
 import { metricNames } from './scores.ts'
 import {
@@ -23,6 +23,7 @@ import {
 } from './session.ts'
 import { CellStore, type Cell } from './store.ts'
 import {
+  runsCsv,
   scoreTable,
   summarizeRow,
   summaryText,
@@ -171,12 +172,13 @@ async function report(
   )
   const table = tableRows(names, rows, summaries, settings)
   const plot = accuracyPlot(names, rows, summaries)
-  const files = await writeStudy(session, store, {
+  const summary = { ...madeBy(session), summaries, published: publishedFor(names) }
+  await store.write(summary)
+  const files = await writeStudy(session, {
     name: 'bench-paper',
     title: 'Methods on labelled data sets',
     subtitle: `${names.join(', ')} by ${model.name}: mean ± standard deviation over ${settings.seeds} seeds`,
-    summary: { model: model.name, summaries, published: publishedFor(names) },
-    cells,
+    csv: runsCsv(cells),
     plots: { '': plot },
     main: [
       markup`<h2>ACC, NMI and ARI</h2>
@@ -192,7 +194,7 @@ async function report(
       factList(session, settings),
     ],
   })
-  terminal.printJson({ model: model.name, summaries, published: publishedFor(names), files })
+  terminal.printJson({ ...summary, files })
   terminal.print(textTable(names, table))
   terminal.print(`report: ${files.html}`)
 }

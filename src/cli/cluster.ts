@@ -1,8 +1,14 @@
 import type { Command } from 'commander'
 import type { Context } from './context.ts'
 import { integer } from './options.ts'
+import { describeRestarts } from './restarts.ts'
 import { runCluster } from './runCluster.ts'
-import { addCommonOptions, addDataOptions, addTrainingOptions } from './settings.ts'
+import {
+  addCommonOptions,
+  addDataOptions,
+  addImagesOption,
+  addTrainingOptions,
+} from './settings.ts'
 import type { ClusterSettings } from './settings.ts'
 import type { Score } from './report/data.ts'
 import type { Summary } from './writeResults.ts'
@@ -17,7 +23,7 @@ export function addClusterCommand(program: Command, context: (quiet: Output) => 
     .argument(
       '<data>',
       'folder, .tar, .tar.gz or .zip of images, flat or one subfolder per class; list of files; ' +
-        'CIFAR or STL-10 binaries',
+        'CIFAR or STL-10 binaries; features.safetensors of keeplight embed',
     )
     .requiredOption('-k, --clusters <n>', 'number of clusters', integer(2, 10_000))
     .option('-o, --out <folder>', 'where the results go', 'keeplight-out')
@@ -25,7 +31,7 @@ export function addClusterCommand(program: Command, context: (quiet: Output) => 
       '--profile <file>',
       'time every GPU dispatch: a table, and a trace for Chrome in a file',
     )
-  addDataOptions(command)
+  addImagesOption(addDataOptions(command))
   addTrainingOptions(command)
   addCommonOptions(command)
   command
@@ -41,7 +47,7 @@ Examples:
 
 Writes assignments.csv, assignments.json, head.safetensors, metrics.json and report.html.
 Features are kept in KEEPLIGHT_CACHE (default: the user's cache folder), so a second run starts
-at once and a stopped run goes on where it was.`,
+at once and a stopped run goes on where it was; --resume takes up a stopped training.`,
     )
     .action(async (data: string, options: ClusterSettings & { clusters: number }) => {
       const { terminal, signal } = context(options)
@@ -61,6 +67,9 @@ export function printSummary(summary: Summary, terminal: Terminal): void {
   const from = images.reused > 0 ? `, ${images.reused} from the cache` : ''
   terminal.print(`${images.used} images in ${summary.settings.k} clusters${from}${left}`)
   terminal.print(scoreTable(scores))
+  const { restarts, spreads } = summary.training
+  const runs = describeRestarts({ restarts, ...spreads })
+  if (runs) terminal.print(runs)
   terminal.print(`report: ${files['report.html']}`)
 }
 

@@ -85,7 +85,8 @@ function majorityOf(all: readonly Assignment[]): ReportCluster['majority'] {
   return best
 }
 
-async function loadThumbnails(
+/** Thumbnails of chosen images by their names; of those that can't be read, none. */
+export async function loadThumbnails(
   chosen: readonly number[],
   { collection, terminal, signal, decoding }: SheetOptions,
 ): Promise<Map<string, Thumbnail>> {
@@ -113,7 +114,11 @@ async function loadThumbnails(
  * The way from the report to an image's file with `/` between parts; undefined when it has no file of
  * its own, and across Windows drives.
  */
-function linkTo(collection: ImageCollection, index: number, out: string): string | undefined {
+export function linkTo(
+  collection: ImageCollection,
+  index: number,
+  out: string,
+): string | undefined {
   const holder = collection.holder?.(index)
   if (!holder?.own) return undefined
   const way = relative(out, holder.path)

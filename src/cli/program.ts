@@ -8,6 +8,8 @@ import { addInfoCommand } from './info.ts'
 import { addModelsCommand } from './models.ts'
 import { oneLine } from './exitCodes.ts'
 import { addMergeCommand } from './merge.ts'
+import { addPredictCommand } from './predict.ts'
+import { addSearchCommand } from './search.ts'
 import { addBenchPaperCommand } from './studies/benchPaper.ts'
 import { addStudyCommand } from './studies/study.ts'
 import { addTuneCommand } from './tune.ts'
@@ -60,6 +62,8 @@ HF_HUB_OFFLINE say where models come from and are kept.`,
   addMergeCommand(program, context)
   addInfoCommand(program, context)
   addModelsCommand(program, context)
+  addPredictCommand(program, context)
+  addSearchCommand(program, context)
   addTuneCommand(program, context)
   addBenchPaperCommand(program, context)
   addStudyCommand(program, context)

@@ -1,3 +1,5 @@
+import { cloudSection } from './report/cloud.ts'
+import { cloudScript } from './report/cloudScript.ts'
 import { clusterSection, overview } from './report/clusters.ts'
 import type { ReportData } from './report/data.ts'
 import { percent } from './report/format.ts'
@@ -16,8 +18,10 @@ export function renderReport(data: ReportData): string {
   const { title, subtitle } = data
   return renderPage({
     ...{ title, subtitle, figures: keyFigures(data) },
+    script: data.cloud && cloudScript,
     main: markup`
           ${overview(data)}
+          ${data.cloud && cloudSection(data.cloud)}
           ${data.clusters.map((cluster) => clusterSection(cluster, data))}
           ${scoreSection(data)}
           ${confusionSection(data)}

@@ -1,14 +1,16 @@
 import { basename, join } from 'node:path'
 import { version } from '../../package.json'
-import { confusionMatrix, serializeSafetensors } from '../index.node.ts'
-import type { ClusterResult, Device, VisionModel } from '../index.node.ts'
+import { confusionMatrix, serializeHead } from '../index.node.ts'
+import type { ClusterResult, Device } from '../index.node.ts'
 import type { ImageCollection } from '../data/collection.ts'
 import { assignmentsCsv, assignmentsJson } from '../train/assignments.ts'
 import type { Assignment } from '../train/assignments.ts'
 import type { Collected } from './collect.ts'
 import { writeFileAtomic } from './files.ts'
+import type { ModelAbout } from './openData.ts'
 import { renderReport } from './report.ts'
 import type { ReportCluster, ReportData, Score } from './report/data.ts'
+import { scoreRestarts } from './restarts.ts'
 import type { ClusterSettings } from './settings.ts'
 import { formatDuration } from './terminal.ts'
 
@@ -24,7 +26,8 @@ export interface RunResults {
   readonly labels: Int32Array | undefined
   readonly settings: ClusterSettings
   readonly out: string
-  readonly model: VisionModel
+  /** One encoder, or several joined by `+`. */
+  readonly model: ModelAbout
   readonly adapter: Device['adapter']
   /** Kernels that were chosen otherwise than by rule. */
   readonly tuned: ReadonlyMap<string, string>
@@ -42,7 +45,7 @@ export async function writeResults(results: RunResults): Promise<Summary> {
     writeFileAtomic(join(out, name), data)
   await write('assignments.csv', assignmentsCsv(assignments))
   await write('assignments.json', assignmentsJson(assignments))
-  await write('head.safetensors', serializeHead(results))
+  await write('head.safetensors', headFile(results))
   await write('metrics.json', `${JSON.stringify(summary, null, 2)}\n`)
   await write('report.html', renderReport(toReport(results)))
   return summary
@@ -80,8 +83,9 @@ function summarize(results: RunResults) {
       steps: result.steps,
       batch: result.batch,
       kept: result.kept,
-      inertia: result.inertia,
-      restarts: result.restarts,
+      method: result.method,
+      sideBySide: result.groups,
+      ...restartFigures(results),
     },
     cache,
     adapter: results.adapter,
@@ -90,28 +94,22 @@ function summarize(results: RunResults) {
   }
 }
 
+/** The kept run's inertia, every run's figures, and what they come to. */
+function restartFigures({ result, labels }: RunResults) {
+  const { restarts, ...spreads } = scoreRestarts(result, labels)
+  return { inertia: result.inertia, restarts, spreads }
+}
+
 function trainingSettings({ settings, result }: RunResults) {
   const { k, seed, preset, views } = settings
   return { k, seed, preset, views, ...result.settings }
 }
 
-function serializeHead(results: RunResults): Uint8Array {
-  const tensors = [...results.result.head].map(
-    ([name, { shape, data }]) => [name, { dtype: 'F32', shape, data }] as const,
-  )
-  return serializeSafetensors(Object.fromEntries(tensors), headMetadata(results))
-}
-
-function headMetadata(results: RunResults): Record<string, string> {
+function headFile(results: RunResults): Uint8Array {
   const { model, result } = results
-  return {
-    format: 'keeplight-head',
-    keeplight: version,
-    model: model.name,
-    model_hash: model.hash,
-    k: String(result.k),
-    settings: JSON.stringify(trainingSettings(results)),
-  }
+  const about = { model: model.name, modelHash: model.hash, method: 'scp' }
+  const settings = trainingSettings(results)
+  return serializeHead(result.head, { ...about, settings }, { keeplight: version })
 }
 
 function confusionOf({ labels, collection, result }: RunResults): ReportData['confusion'] {
@@ -123,7 +121,8 @@ function confusionOf({ labels, collection, result }: RunResults): ReportData['co
 }
 
 function toReport(results: RunResults): ReportData {
-  const { collection, collected, result, scores, clusters, model, adapter, timings } = results
+  const { collection, collected, result, scores, clusters, labels } = results
+  const { model, adapter, timings } = results
   const { kept, reused, broken } = collected
   const seconds = timings.reduce((sum, lap) => sum + lap.seconds, 0)
   const { k, ...settings } = trainingSettings(results)
@@ -137,7 +136,7 @@ function toReport(results: RunResults): ReportData {
     scores,
     confusion: confusionOf(results),
     trace: result.trace,
-    restarts: result.restarts,
+    restarts: scoreRestarts(result, labels),
     kept: result.kept,
     broken,
     settings: [

@@ -1,8 +1,9 @@
 import type { Assignment } from '../../train/assignments.ts'
+import type { RestartScores } from '../restarts.ts'
+import type { Cloud } from './cloudData.ts'
 
-/** A picture of a contact sheet. */
-export interface ReportImage {
-  readonly assignment: Assignment
+/** An image as a report shows it. */
+export interface ReportPicture {
   /** Path from the report to the image file, where one exists. */
   readonly href?: string
   /** WebP bytes; undefined when the file could not be read again. */
@@ -11,6 +12,11 @@ export interface ReportImage {
     readonly height: number
     readonly bytes: Uint8Array
   }
+}
+
+/** A picture of a contact sheet. */
+export interface ReportImage extends ReportPicture {
+  readonly assignment: Assignment
 }
 
 export interface ReportCluster {
@@ -46,12 +52,6 @@ export interface TracePoint {
   readonly [term: string]: number
 }
 
-export interface Restart {
-  readonly seed: number
-  readonly inertia: number
-  readonly loss: number
-}
-
 /** Everything that the report shows. */
 export interface ReportData {
   readonly title: string
@@ -59,6 +59,8 @@ export interface ReportData {
   readonly subtitle: string
   readonly imageCount: number
   readonly clusters: readonly ReportCluster[]
+  /** Images by similarity, where they were laid out. */
+  readonly cloud?: Cloud
   readonly scores: readonly Score[]
   /** Rows are classes, columns clusters; absent without labels. */
   readonly confusion?: {
@@ -66,7 +68,7 @@ export interface ReportData {
     readonly counts: readonly (readonly number[])[]
   }
   readonly trace: readonly TracePoint[]
-  readonly restarts: readonly Restart[]
+  readonly restarts: RestartScores
   /** Index of the restart that was kept. */
   readonly kept: number
   readonly broken: readonly { readonly path: string; readonly message: string }[]

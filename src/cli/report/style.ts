@@ -1,4 +1,5 @@
 import { plotStyle } from '../plot/plots.ts'
+import { cloudStyle } from './cloudStyle.ts'
 
 /** The report's whole style sheet; its hash stands in the page's content security policy. */
 export const style = `
@@ -57,6 +58,12 @@ p { margin: .3rem 0; }
 .sheet img { display: block; width: auto; min-width: 100%; max-width: 100%; height: 100%; object-fit: cover; }
 .sheet .p { position: absolute; right: 4px; bottom: 4px; padding: 0 .36rem; border-radius: 99px; font-size: .7rem; line-height: 1.45; color: #fff; background: rgb(0 0 0 / .58); font-variant-numeric: tabular-nums; }
 .sheet li.other::after { content: ""; position: absolute; inset: 0; border: 3px solid var(--warn); border-radius: 7px; pointer-events: none; }
+.sheet li.faint { opacity: .55; }
+.query > header { display: flex; align-items: center; gap: 1.1rem; margin-top: 3rem; }
+.query > header h2 { margin: 0; overflow-wrap: anywhere; }
+.query h3 { margin-top: 1.4rem; }
+.query .sheet { margin-top: .5rem; }
+.asked img { display: block; height: 104px; width: auto; max-width: 40vw; object-fit: cover; border-radius: 9px; outline: 3px solid var(--accent); }
 .scroll { overflow-x: auto; margin-top: .8rem; border: 1px solid var(--line); border-radius: 12px; background: var(--card); box-shadow: var(--shadow); }
 .scroll.fit { width: fit-content; max-width: 100%; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
@@ -96,6 +103,7 @@ ${plotStyle}
 .facts dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
 details summary { cursor: pointer; margin-top: .8rem; color: var(--soft); }
 footer { margin-top: 4rem; padding-top: 1rem; border-top: 1px solid var(--line); font-size: .88rem; color: var(--soft); }
+${cloudStyle}
 @media (max-width: 40rem) {
   .overview { grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); }
   .sheet li { height: 84px; }

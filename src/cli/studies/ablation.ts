@@ -4,7 +4,7 @@ import { barPlot } from '../plot/plots.ts'
 import { markup, type Html } from '../report/html.ts'
 import { factList, madeBy, writeStudy, type StudyFiles } from './output.ts'
 import { ablationRows, bestOfFifty, publishedAblation, type AblationRow } from './paper.ts'
-import { scpRow } from './rows.ts'
+import { trainedRow } from './rows.ts'
 import { computeCells, seedsOf, trainSettings, withSession } from './session.ts'
 import type { PresetSettings } from './study.ts'
 import { CellStore, type Cell } from './store.ts'
@@ -17,7 +17,7 @@ export async function runAblation(settings: PresetSettings, context: Context): P
     const base = { ...trainSettings(settings), preset: settings.preset }
     const rows = ablationRows.map(({ name, terms }) => {
       const { crossEntropy, confidence, entropy } = terms
-      return scpRow(name, seedsOf(settings), 1, {
+      return trainedRow(name, seedsOf(settings), 1, {
         ...base,
         crossEntropyWeight: Number(crossEntropy),
         confidenceWeight: Number(confidence),
@@ -35,7 +35,7 @@ export async function runAblation(settings: PresetSettings, context: Context): P
     const files = await writeStudy(session, {
       name: 'ablation',
       title: 'Ablation of the loss',
-      subtitle: `${names.join(', ')} by ${session.model.name}: mean ± standard deviation over ${settings.seeds} seeds`,
+      subtitle: `${names.join(', ')} by ${session.modelName}: mean ± standard deviation over ${settings.seeds} seeds`,
       ...{ csv: runsCsv(cells), plots: { '': plot } },
       main: [
         markup`<h2>ACC by the terms of the loss</h2>

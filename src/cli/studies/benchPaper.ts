@@ -1,6 +1,11 @@
 import { join } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
-import { loadTextModel, zeroShotClassifier, type ZeroShotClassifier } from '../../index.node.ts'
+import {
+  loadTextModel,
+  temi,
+  zeroShotClassifier,
+  type ZeroShotClassifier,
+} from '../../index.node.ts'
 import { KeeplightError } from '../../runtime/errors.ts'
 import type { Context } from '../context.ts'
 import { integer } from '../options.ts'
@@ -9,7 +14,7 @@ import { barPlot } from '../plot/plots.ts'
 import { markup } from '../report/html.ts'
 import { bestOfFifty, publishedRows, publishedScore } from './paper.ts'
 import { factList, madeBy, writeStudy } from './output.ts'
-import { kmeansRow, scpRow, zeroShotRow } from './rows.ts'
+import { kmeansRow, trainedRow, zeroShotRow } from './rows.ts'
 import { metricNames } from './scores.ts'
 import {
   addStudyOptions,
@@ -32,13 +37,14 @@ import {
   type TableRow,
 } from './tables.ts'
 
-const methods = ['kmeans', 'scp-paper', 'scp', 'zero-shot'] as const
+const methods = ['kmeans', 'scp-paper', 'scp', 'temi', 'zero-shot'] as const
 type Method = (typeof methods)[number]
 
 const methodNames: Readonly<Record<Method, string>> = {
   kmeans: 'k-means',
   'scp-paper': 'SCP as published',
   scp: 'SCP',
+  temi: 'TEMI',
   'zero-shot': 'zero-shot',
 }
 
@@ -66,7 +72,7 @@ export function addBenchPaperCommand(
     ] as Method[])
     .option(
       '--restarts <n>',
-      'runs of SCP per seed; the one of lowest inertia is kept',
+      'runs of SCP and TEMI per seed; the one of lowest inertia is kept',
       integer(1, 1000),
       8,
     )
@@ -117,7 +123,7 @@ function rowOf(method: Method, settings: BenchSettings, session: Session): Study
   const name = methodNames[method]
   const seeds = seedsOf(settings)
   const scp = (preset: 'paper' | 'keeplight'): StudyRow =>
-    scpRow(name, seeds, restarts, { preset, ...trainSettings(settings) })
+    trainedRow(name, seeds, restarts, { preset, ...trainSettings(settings) })
   switch (method) {
     case 'kmeans':
       return kmeansRow(name, seeds)
@@ -125,6 +131,15 @@ function rowOf(method: Method, settings: BenchSettings, session: Session): Study
       return scp('paper')
     case 'scp':
       return scp('keeplight')
+    case 'temi': {
+      const { epochs, minSteps, batch } = settings
+      return trainedRow(name, seeds, restarts, {
+        ...temi(),
+        ...(epochs && { epochs }),
+        ...(batch && { batch }),
+        minSteps,
+      })
+    }
     case 'zero-shot':
       return zeroShotRow(name, { templates: settings.templates }, (classes) =>
         classifierOf(classes, settings, session),
@@ -135,13 +150,13 @@ function rowOf(method: Method, settings: BenchSettings, session: Session): Study
 async function classifierOf(
   classes: readonly string[],
   { model: path, dtype, templates }: BenchSettings,
-  { model, device, signal }: Session,
+  { encoder, modelName, device, signal }: Session,
 ): Promise<ZeroShotClassifier> {
-  if (model.config.family !== 'clip') {
+  if (!encoder || !('config' in encoder) || encoder.config.family !== 'clip') {
     throw new KeeplightError(
       'usage',
-      `model ${model.name} has no text tower; zero-shot needs a CLIP model, such as clip-vit-b-32. ` +
-        'Leave zero-shot out of --methods, or choose another --model.',
+      `features of ${modelName} have no text tower; zero-shot needs a CLIP model, such as clip-vit-b-32, ` +
+        'and images. Leave zero-shot out of --methods, or choose another --model.',
     )
   }
   const text = await loadTextModel(path, { device, dtype, signal })
@@ -162,7 +177,7 @@ async function report(
   cells: readonly Cell[],
   store: CellStore,
 ): Promise<void> {
-  const { datasets, model, terminal } = session
+  const { datasets, modelName, terminal } = session
   const names = datasets.map(({ name }) => name)
   const rows = settings.methods.map((method) => methodNames[method])
   const summaries = names.flatMap((dataset) =>
@@ -177,7 +192,7 @@ async function report(
   const files = await writeStudy(session, {
     name: 'bench-paper',
     title: 'Methods on labelled data sets',
-    subtitle: `${names.join(', ')} by ${model.name}: mean ± standard deviation over ${settings.seeds} seeds`,
+    subtitle: `${names.join(', ')} by ${modelName}: mean ± standard deviation over ${settings.seeds} seeds`,
     csv: runsCsv(cells),
     plots: { '': plot },
     main: [

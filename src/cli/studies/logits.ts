@@ -48,7 +48,7 @@ export async function runLogits(settings: LogitsSettings, context: Context): Pro
     const files = await writeStudy(session, {
       name: 'logits',
       title: 'The head while it trains',
-      subtitle: `${names.join(', ')} by ${session.model.name}, seed ${settings.seed}`,
+      subtitle: `${names.join(', ')} by ${session.modelName}, seed ${settings.seed}`,
       ...{ json, csv: toCsv(recordings.flatMap(csvLines)), script: filmScript },
       plots: Object.fromEntries([
         ...films.map((film, i) => [fileOf(i), film]),

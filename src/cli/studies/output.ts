@@ -4,7 +4,7 @@ import { writeFileAtomic } from '../files.ts'
 import { standaloneSvg } from '../plot/plots.ts'
 import { markup, type Html, type HtmlValue } from '../report/html.ts'
 import { renderPage } from '../report/page.ts'
-import { describeAdapter } from '../runCluster.ts'
+import { describeAdapter } from '../openModel.ts'
 import type { Session, StudySettings } from './session.ts'
 
 /** What a study wrote. */
@@ -31,10 +31,10 @@ export interface StudyResult {
 }
 
 /** By what the figures of a study were made, for its JSON. */
-export const madeBy = ({ device, model }: Session): object => ({
+export const madeBy = ({ device, modelName }: Session): object => ({
   version,
   adapter: device.adapter,
-  model: model.name,
+  model: modelName,
 })
 
 /** Writes a study's JSON, CSV, plots and page. */
@@ -56,11 +56,11 @@ export async function writeStudy(
 }
 
 /** With what a study was made. */
-export function factList({ device, model, datasets }: Session, settings: StudySettings): Html {
+export function factList({ device, modelName, datasets }: Session, settings: StudySettings): Html {
   const { seeds, seed, views, alpha, epochs, minSteps, batch, lr } = settings
   const given = { alpha, epochs, minSteps, batch, 'learning rate': lr }
   const facts: (readonly [string, string])[] = [
-    ['model', model.name],
+    ['model', modelName],
     ['adapter', describeAdapter(device)],
     ['seeds', `${seed} … ${seed + seeds - 1}`],
     ['views', String(views)],

@@ -1,5 +1,3 @@
-import { softmax } from '../../runtime/ops/softmax.ts'
-import { scope } from '../../runtime/tensor.ts'
 import { cluster } from '../../index.node.ts'
 import type { Adapter } from '../../train/adapter.ts'
 import { toCsv } from '../../train/assignments.ts'
@@ -12,6 +10,7 @@ import type { StudyData } from './data.ts'
 import { drawFilm, filmFigure, filmScript } from './film.ts'
 import { resolvedSettings, stepsOf, type TrainSettings } from './methods.ts'
 import { factList, madeBy, writeStudy, type StudyFiles } from './output.ts'
+import { readLogits, rowsOf, sampleOf } from './sample.ts'
 import { scoresOf } from './scores.ts'
 import { trainSettings, withSession, type Session } from './session.ts'
 import type { LogitsSettings } from './study.ts'
@@ -89,10 +88,7 @@ async function recordTraining(
   const { features, scored, scoredLabels, k } = data
   const { dimension } = features
   const sample = sampleOf(data, settings.images)
-  const rows = new Float32Array(sample.length * dimension)
-  sample.forEach((index, i) => {
-    rows.set(scored.subarray(index * dimension, (index + 1) * dimension), i * dimension)
-  })
+  const rows = rowsOf(scored, dimension, sample)
   const batch = 2 * Math.min(resolvedSettings(data, train).batch, features.count)
   const input = { data: scored, count: scoredLabels.length, dimension, rows: batch }
   const steps = stepsOf(data, train)
@@ -101,18 +97,10 @@ async function recordTraining(
   let final = new Int32Array()
   const take = async (step: number, adapter: Adapter): Promise<void> => {
     const [assignments] = await predictRuns(adapter, input)
-    const tensors = scope(() => {
-      const logits = adapter.logits(device.tensor(rows, [sample.length, dimension]), false)
-      return [logits, softmax(logits)] as const
-    })
-    try {
-      const [logits, probabilities] = [await tensors[0].read(), await tensors[1].read()]
-      const { accuracy } = scoresOf(scoredLabels, assignments)
-      snapshots.set(step, { step, accuracy, logits, probabilities })
-      final = assignments
-    } finally {
-      tensors.forEach((tensor) => tensor.dispose())
-    }
+    const read = await readLogits(adapter, rows, sample.length)
+    const { accuracy } = scoresOf(scoredLabels, assignments)
+    snapshots.set(step, { step, accuracy, ...read })
+    final = assignments
   }
   const progress = terminal.progress(data.name, steps, 'steps')
   try {
@@ -132,15 +120,6 @@ async function recordTraining(
 export function snapshotSteps(steps: number, count: number): number[] {
   const all = Array.from({ length: count }, (_, i) => Math.round(steps * (i / (count - 1)) ** 2))
   return [...new Set(all)]
-}
-
-/** As many images of each class, in the order of the classes. */
-function sampleOf({ scoredLabels, k }: StudyData, images: number): number[] {
-  const each = Math.max(1, Math.round(images / k))
-  return Array.from({ length: k }, (_, label) => {
-    const own = Array.from(scoredLabels.keys()).filter((i) => scoredLabels[i] === label)
-    return own.slice(0, each)
-  }).flat()
 }
 
 function clusterOrder({ scoredLabels, k }: StudyData, final: Int32Array): number[] {

@@ -5,6 +5,7 @@ import { runAblation } from './ablation.ts'
 import { runAlpha } from './alpha.ts'
 import { runLogits } from './logits.ts'
 import type { StudyFiles } from './output.ts'
+import { runTsneStudy } from './tsneStudy.ts'
 import { addStudyOptions, type StudySettings } from './session.ts'
 
 export interface PresetSettings extends StudySettings {
@@ -20,13 +21,18 @@ export interface LogitsSettings extends PresetSettings {
   readonly images: number
 }
 
+export interface TsneSettings extends PresetSettings {
+  readonly images: number
+  readonly perplexity?: number
+}
+
 type MakeContext = (output: Pick<StudySettings, 'json' | 'quiet'>) => Context
 
 /** Adds `keeplight study` with a command for each of the paper's studies. */
 export function addStudyCommand(program: Command, context: MakeContext): void {
   const study = program
     .command('study')
-    .summary('the paper’s studies: ablation, alpha, logits')
+    .summary('the paper’s studies: ablation, alpha, logits, tsne')
     .description(
       'The paper’s studies on labelled data sets: tables, plots and the numbers behind them.',
     )
@@ -66,6 +72,9 @@ export function addStudyCommand(program: Command, context: MakeContext): void {
   )
     .option('--snapshots <n>', 'how often', integer(2, 200), 24)
     .option('--images <n>', 'images in all, of each class as many', integer(1, 2000), 60)
+  add('tsne', 'features and SCP’s logits in the plane by t-SNE (Figs. 3 and 4)', 1, runTsneStudy)
+    .option('--images <n>', 'images in all, of each class as many', integer(3, 40_000), 2000)
+    .option('--perplexity <x>', 'neighbours that count (30, fewer of few images)', number(1, 64))
 }
 
 function parseAlphas(text: string): number[] {

@@ -1,4 +1,5 @@
 import type { Assignment } from '../../train/assignments.ts'
+import type { RestartScores } from '../restarts.ts'
 
 /** A picture of a contact sheet. */
 export interface ReportImage {
@@ -46,12 +47,6 @@ export interface TracePoint {
   readonly [term: string]: number
 }
 
-export interface Restart {
-  readonly seed: number
-  readonly inertia: number
-  readonly loss: number
-}
-
 /** Everything that the report shows. */
 export interface ReportData {
   readonly title: string
@@ -66,7 +61,7 @@ export interface ReportData {
     readonly counts: readonly (readonly number[])[]
   }
   readonly trace: readonly TracePoint[]
-  readonly restarts: readonly Restart[]
+  readonly restarts: RestartScores
   /** Index of the restart that was kept. */
   readonly kept: number
   readonly broken: readonly { readonly path: string; readonly message: string }[]

@@ -1,6 +1,7 @@
 import { lineChart } from './chart.ts'
 import type { ReportData, Score } from './data.ts'
 import { count, percent } from './format.ts'
+import { describeRestarts } from '../restarts.ts'
 import { markup, type Html } from './html.ts'
 
 /** Larger confusion matrices stand in metrics.json only: nobody reads them on a page. */
@@ -114,7 +115,9 @@ function termTitle(name: string): string {
 }
 
 /** Loss curves of the kept run, and all restarts. */
-export function trainingSection({ trace, restarts, kept }: ReportData): Html {
+export function trainingSection({ trace, restarts: scores, kept }: ReportData): Html {
+  const { restarts } = scores
+  const labelled = scores.accuracy !== undefined
   const steps = trace.map((point) => point.step)
   const columns = Object.keys(trace[0] ?? {}).filter((name) => !UNCHARTED.has(name))
   const charts = columns.map((name) => {
@@ -127,6 +130,7 @@ export function trainingSection({ trace, restarts, kept }: ReportData): Html {
   return markup`<h2>Training</h2>
     <p class="soft">The run that was kept: the loss and its terms.</p>
     <div class="charts">${charts}</div>
+    ${restarts.length > 1 && markup`<p class="soft">${describeRestarts(scores)}</p>`}
     <div class="scroll" tabindex="0" role="region" aria-label="Restarts">
       <table>
         <thead>
@@ -135,18 +139,23 @@ export function trainingSection({ trace, restarts, kept }: ReportData): Html {
             <th scope="col">seed</th>
             <th scope="col">final loss</th>
             <th scope="col">inertia</th>
+            ${labelled && markup`<th scope="col">ACC</th>`}
             <th scope="col"></th>
           </tr>
         </thead>
         <tbody>
           ${restarts.map(
-            ({ seed, loss, inertia }, i) =>
+            ({ seed, loss, inertia, accuracy, diverged }, i) =>
               markup`<tr class="${i === kept ? 'best' : ''}">
                 <th scope="row">${i + 1}</th>
                 <td>${seed}</td>
-                <td>${loss.toFixed(4)}</td>
-                <td>${inertia.toFixed(4)}</td>
-                <td>${i === kept && 'kept: lowest inertia'}</td>
+                <td>${diverged ? '–' : loss.toFixed(4)}</td>
+                <td>${diverged ? '–' : inertia.toFixed(4)}</td>
+                ${labelled && markup`<td>${accuracy === undefined ? '–' : percent(accuracy)}</td>`}
+                <td>
+                  ${i === kept && 'kept: lowest inertia'}
+                  ${diverged && `diverged at step ${diverged.step}`}
+                </td>
               </tr>`,
           )}
         </tbody>

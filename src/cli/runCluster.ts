@@ -13,6 +13,8 @@ import type { Collected } from './collect.ts'
 import { makeContactSheets } from './contactSheets.ts'
 import type { Context } from './context.ts'
 import { prepareOutput } from './files.ts'
+import type { MixedModel } from './mixedModel.ts'
+import { sourceOptionsOf, viewsBefore } from './online.ts'
 import { openEncoder } from './openModel.ts'
 import { profiled } from './profiled.ts'
 import { scpOptionsOf } from './recipe.ts'
@@ -31,8 +33,9 @@ import type { Summary } from './writeResults.ts'
 export async function runCluster(
   data: string,
   settings: ClusterSettings,
-  { terminal, signal }: Context,
+  context: Context,
 ): Promise<Summary> {
+  const { terminal, signal } = context
   const watch = new Stopwatch()
   const out = resolve(settings.out)
   const { labels, synsets } = settings
@@ -52,7 +55,7 @@ export async function runCluster(
     watch.lap('start')
     return await profiled(device, trace, terminal, async () => {
       const collected = await collectFeatures(collection, model, {
-        views: settings.views,
+        views: viewsBefore(settings),
         cacheFolder: settings.cache ? defaultCacheFolder(process.env) : undefined,
         terminal,
         signal,
@@ -62,7 +65,8 @@ export async function runCluster(
         terminal.warn(`left out ${path}: ${message}`)
       }
       requireImages(data, collected.kept.length, settings.k)
-      const result = await train(collected, settings, device, checkpoint, { terminal, signal })
+      const parts = { collection, model, device, checkpoint }
+      const result = await train(collected, settings, parts, context)
       for (const { seed, diverged } of result.restarts) {
         if (diverged) terminal.warn(`run of seed ${seed} left out: ${describeDivergence(diverged)}`)
       }
@@ -134,25 +138,37 @@ async function finish(
   })
 }
 
+interface TrainParts {
+  readonly collection: ImageCollection
+  readonly model: VisionModel | MixedModel
+  readonly device: Device
+  readonly checkpoint: CheckpointFile
+}
+
 async function train(
-  { features }: Collected,
+  collected: Collected,
   settings: ClusterSettings,
-  device: Device,
-  checkpoint: CheckpointFile,
-  { terminal, signal }: Context,
+  { collection, model, device, checkpoint }: TrainParts,
+  context: Context,
 ): Promise<ClusterResult> {
+  const { terminal, signal } = context
   const { k, seed, preset } = settings
+  let done = 0
   let progress: ReturnType<typeof terminal.progress> | undefined
+  const source = sourceOptionsOf(settings, collection, collected.kept, model, context, (text) =>
+    progress?.update(done, text),
+  )
   try {
-    return await cluster(features, {
+    return await cluster(collected.features, {
       ...scpOptionsOf(settings),
+      ...source,
       ...{ k, device, seed, preset, signal },
       ...checkpoint.options,
       onProgress: ({ restart, runs, restarts, step, steps, loss }) => {
         progress ??= terminal.progress('training', restarts * steps, 'steps')
         const whose = runs === 1 ? `run ${restart + 1}` : `runs ${restart + 1} to ${restart + runs}`
         const detail = `${whose} of ${restarts}, loss ${loss.toFixed(3)}`
-        progress.update(restart * steps + runs * step, detail)
+        progress.update((done = restart * steps + runs * step), detail)
       },
     })
   } finally {

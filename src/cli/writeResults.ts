@@ -9,6 +9,7 @@ import type { Collected } from './collect.ts'
 import { writeFileAtomic } from './files.ts'
 import type { ModelAbout } from './openData.ts'
 import type { OrganizePlan } from './organizeFiles.ts'
+import { refreshOf, viewsBefore } from './online.ts'
 import { renderReport } from './report.ts'
 import type { ReportCluster, ReportData, Score } from './report/data.ts'
 import { scoreRestarts } from './restarts.ts'
@@ -120,8 +121,10 @@ function restartFigures({ result, labels }: RunResults) {
 }
 
 function trainingSettings({ settings, result }: RunResults) {
-  const { k, seed, preset, views } = settings
-  return { k, seed, preset, views, ...result.settings }
+  const { k, seed, preset } = settings
+  const online = refreshOf(settings)
+  const views = viewsBefore(settings)
+  return { k, seed, preset, views, ...(online && { online }), ...result.settings }
 }
 
 function headFile(results: RunResults): Uint8Array {

@@ -57,7 +57,7 @@ p { margin: .3rem 0; }
 .sheet img { display: block; width: auto; min-width: 100%; max-width: 100%; height: 100%; object-fit: cover; }
 .sheet .p { position: absolute; right: 4px; bottom: 4px; padding: 0 .36rem; border-radius: 99px; font-size: .7rem; line-height: 1.45; color: #fff; background: rgb(0 0 0 / .58); font-variant-numeric: tabular-nums; }
 .sheet li.other::after { content: ""; position: absolute; inset: 0; border: 3px solid var(--warn); border-radius: 7px; pointer-events: none; }
-.sheet li.faint { opacity: .55; }
+.sheet li.faint img { opacity: .4; }
 .query > header { display: flex; align-items: center; gap: 1.1rem; margin-top: 3rem; }
 .query > header h2 { margin: 0; overflow-wrap: anywhere; }
 .query h3 { margin-top: 1.4rem; }

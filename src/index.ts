@@ -63,7 +63,8 @@ export { loadText, loadVit } from './model/loadTowers.ts'
 export type { Activations, Inspection, InspectOptions } from './model/inspect.ts'
 export type { ImageDecoder, ImageInput, Images } from './model/imageInput.ts'
 export { concatFeatures, normalizeRows, type Embeddings, type Features } from './model/features.ts'
-export { MlpHead, scpHeadConfig, type HeadWeights, type MlpHeadConfig } from './model/mlpHead.ts'
+export { MlpHead, scpHeadConfig } from './model/mlpHead.ts'
+export type { HeadNorm, HeadWeights, Initialization, MlpHeadConfig } from './model/mlpHead.ts'
 export { parseSafetensors, serializeSafetensors } from './model/safetensors.ts'
 export type { SafetensorsFile, TensorData } from './model/safetensors.ts'
 export {
@@ -115,15 +116,35 @@ export { embedImages, type EmbedOptions } from './data/embedImages.ts'
 export { prepareViews, type ViewOptions } from './data/augment.ts'
 export { drawScene, sceneKinds, type SceneKind } from './data/scenes.ts'
 
-export { cluster, scpSettings } from './train/cluster.ts'
+export type { Adapter, AdapterLoss, AdapterMaker, AdapterSizes, Batch } from './train/adapter.ts'
+export {
+  ResidentSource,
+  stepsPerEpoch,
+  type BatchSource,
+  type SamplingOptions,
+} from './train/batchSource.ts'
+export { cluster } from './train/cluster.ts'
 export type {
+  ClusterMethod,
   ClusterOptions,
   ClusterProgress,
   ClusterResult,
-  Preset,
-  RestartSummary,
-  ScpSettings,
+  SourceMaker,
 } from './train/cluster.ts'
+export type { RestartSummary } from './train/checkpoint.ts'
+export { FeatureStore } from './train/featureStore.ts'
+export { ScpAdapter } from './train/scpAdapter.ts'
+export { scpSettings, type Preset, type ScpSettings } from './train/scpSettings.ts'
+export { DivergedError, train } from './train/trainer.ts'
+export type {
+  Divergence,
+  Probe,
+  TrainedRuns,
+  TrainOptions,
+  TrainProgress,
+} from './train/trainer.ts'
+export { trainingStep, TrainingState, type TraceRow } from './train/trainingState.ts'
+export type { OptimizerOptions, TrainingSnapshot } from './train/trainingState.ts'
 export {
   assignmentsCsv,
   assignmentsJson,
@@ -148,7 +169,6 @@ export { sgd, type SgdOptions } from './train/sgd.ts'
 export { decayMatrices, parameterGroups } from './train/parameterGroups.ts'
 export type { ParameterGroup, ParameterGroups } from './train/parameterGroups.ts'
 export { adamTable, cosineSchedule, sgdTable, type AdamOptions } from './train/schedule.ts'
-export { scpStep, TrainingState, type TraceRow } from './train/scpStep.ts'
 export {
   adjustedRandIndex,
   clusteringAccuracy,

@@ -10,7 +10,7 @@ import {
   type HeadWeights,
   type Preset,
 } from '../../src/index.node.ts'
-import { argmaxRows } from '../../src/train/cluster.ts'
+import { argmaxRows } from '../../src/train/predictRuns.ts'
 import { firstImages, type Dataset } from './dataset.ts'
 import { scoresOf, type Scores } from './scores.ts'
 

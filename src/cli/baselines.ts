@@ -1,7 +1,7 @@
 import { rawEdge } from '../data/decodeMessages.node.ts'
 import type { Features } from '../model/features.ts'
 import type { Device } from '../runtime/device.ts'
-import { inertiaOf } from '../train/cluster.ts'
+import { inertiaOf } from '../train/predictRuns.ts'
 import { normalizeRows } from '../model/features.ts'
 import { kmeans } from '../train/kmeans.ts'
 import {

@@ -1,7 +1,7 @@
 import { MlpHead, parameterShapes, type HeadWeights, type MlpHeadConfig } from '../model/mlpHead.ts'
 import type { Device } from '../runtime/device.ts'
 import type { Shape } from '../runtime/shape.ts'
-import type { Tensor } from '../runtime/tensor.ts'
+import { scope, type Tensor } from '../runtime/tensor.ts'
 
 /** A head on a device, for prediction alone. */
 export interface OpenHead {
@@ -47,7 +47,11 @@ const mlp: HeadKind = {
     const head = new MlpHead(device, mlpConfigOf(shapes) as MlpHeadConfig)
     head.write(weights)
     return {
-      logits: (features) => head.forward(features, false),
+      logits: (features) =>
+        scope(() => {
+          const logits = head.forward(features, false)
+          return logits.view(logits.shape.slice(1))
+        }),
       dispose: () => head.dispose(),
     }
   },
@@ -70,13 +74,15 @@ function mlpConfigOf(shapes: ReadonlyMap<string, Shape>): MlpHeadConfig | string
     return `has matrices at ${matrices.map(({ place }) => place).join(', ')}, expected every second or third place`
   }
   const widths = [matrices[0].shape[1]!, ...matrices.map(({ shape }) => shape[0]!)]
-  return { widths, batchNorm: step === 3 }
+  // A linear layer before a BatchNorm has no bias.
+  const norm = step === 2 ? 'none' : shapes.has('0.bias') && widths.length > 2 ? 'layer' : 'batch'
+  return { widths, norm }
 }
 
 /** Parameters and running statistics. */
 function headShapes(config: MlpHeadConfig): Map<string, Shape> {
   const shapes = parameterShapes(config)
-  config.widths.slice(1, config.batchNorm ? -1 : 1).forEach((width, layer) => {
+  config.widths.slice(1, config.norm === 'batch' ? -1 : 1).forEach((width, layer) => {
     shapes.set(`${3 * layer + 1}.running_mean`, [width])
     shapes.set(`${3 * layer + 1}.running_var`, [width])
   })

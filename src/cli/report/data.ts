@@ -1,4 +1,5 @@
 import type { Assignment } from '../../train/assignments.ts'
+import type { RestartScores } from '../restarts.ts'
 
 /** An image as a report shows it. */
 export interface ReportPicture {
@@ -42,19 +43,12 @@ export interface Score {
   readonly agreement: number
 }
 
-/** One step of training: the loss, its three terms, and the learning rate. */
+/** One step of training: the loss, each of its terms by name, and the learning rate. */
 export interface TracePoint {
   readonly step: number
   readonly total: number
-  readonly crossEntropy: number
-  readonly confidence: number
-  readonly negativeEntropy: number
-}
-
-export interface Restart {
-  readonly seed: number
-  readonly inertia: number
-  readonly loss: number
+  readonly learningRate: number
+  readonly [term: string]: number
 }
 
 /** Everything that the report shows. */
@@ -71,7 +65,7 @@ export interface ReportData {
     readonly counts: readonly (readonly number[])[]
   }
   readonly trace: readonly TracePoint[]
-  readonly restarts: readonly Restart[]
+  readonly restarts: RestartScores
   /** Index of the restart that was kept. */
   readonly kept: number
   readonly broken: readonly { readonly path: string; readonly message: string }[]

@@ -37,6 +37,7 @@ export {
   subtract,
   tanh,
 } from './elementwise.ts'
+export { dropout, type DropoutOptions } from './dropout.ts'
 export { embedTokens } from './embedTokens.ts'
 export {
   blurImages,
@@ -53,6 +54,7 @@ export { concat, permute, slice, transpose } from './layout.ts'
 export { layerNorm, type LayerNormOptions } from './layerNorm.ts'
 export { layerScale } from './layerScale.ts'
 export { linear, type LinearOptions, type LinearWeight } from './linear.ts'
+export { linearRuns } from './linearRuns.ts'
 export { matmul } from './matmul.ts'
 export type { FloatDtype } from '../dtype.ts'
 export { patchEmbed, patchify } from './patchEmbed.ts'

@@ -65,6 +65,7 @@ export type { ImageDecoder, ImageInput, Images } from './model/imageInput.ts'
 export { concatFeatures, normalizeRows, type Embeddings, type Features } from './model/features.ts'
 export { MlpHead, scpHeadConfig } from './model/mlpHead.ts'
 export type { HeadNorm, HeadWeights, Initialization, MlpHeadConfig } from './model/mlpHead.ts'
+export { Lora, type LoraOptions, type LoraTarget } from './model/lora.ts'
 export { parseSafetensors, serializeSafetensors } from './model/safetensors.ts'
 export type { SafetensorsFile, TensorData } from './model/safetensors.ts'
 export {
@@ -73,7 +74,7 @@ export {
   type Pixels,
   type PreprocessConfig,
 } from './model/preprocess.ts'
-export { VisionTransformer } from './model/vit/vit.ts'
+export { classRowsOf, VisionTransformer } from './model/vit/vit.ts'
 export { loadTextModel, type LoadTextOptions } from './loadTextModel.ts'
 export {
   TextModel,
@@ -106,6 +107,7 @@ export {
   type BlockOptions,
   type BlockTensors,
   type Dense,
+  type LowRank,
 } from './model/transformerBlock.ts'
 export type { VitConfig } from './model/vit/config.ts'
 
@@ -133,8 +135,12 @@ export type {
 } from './train/cluster.ts'
 export type { RestartSummary } from './train/checkpoint.ts'
 export { FeatureStore } from './train/featureStore.ts'
+export { linearProbe } from './train/linearProbe.ts'
+export type { LinearProbeOptions, LinearProbeResult } from './train/linearProbe.ts'
+export { LinearProbeAdapter } from './train/linearProbeAdapter.ts'
 export { ScpAdapter } from './train/scpAdapter.ts'
 export { scpSettings, type Preset, type ScpSettings } from './train/scpSettings.ts'
+export { temi, TemiAdapter, type TemiOptions, type TemiSettings } from './train/temiAdapter.ts'
 export { DivergedError, train } from './train/trainer.ts'
 export type {
   Divergence,
@@ -166,9 +172,15 @@ export {
 export { kmeans, type KmeansOptions, type KmeansResult } from './train/kmeans.ts'
 export { adam, adamW, type AdamState } from './train/adam.ts'
 export { sgd, type SgdOptions } from './train/sgd.ts'
-export { decayMatrices, parameterGroups } from './train/parameterGroups.ts'
+export { decayMatrices, decayMatricesOfRuns, parameterGroups } from './train/parameterGroups.ts'
 export type { ParameterGroup, ParameterGroups } from './train/parameterGroups.ts'
-export { adamTable, cosineSchedule, sgdTable, type AdamOptions } from './train/schedule.ts'
+export {
+  adamTable,
+  cosineSchedule,
+  sgdTable,
+  warmupCosineSchedule,
+  type AdamOptions,
+} from './train/schedule.ts'
 export {
   adjustedRandIndex,
   clusteringAccuracy,

@@ -9,6 +9,7 @@ import { addModelsCommand } from './models.ts'
 import { oneLine } from './exitCodes.ts'
 import { addMergeCommand } from './merge.ts'
 import { addPredictCommand } from './predict.ts'
+import { addProbeCommand } from './probe.ts'
 import { addSearchCommand } from './search.ts'
 import { addTuneCommand } from './tune.ts'
 import { addZeroShotCommand } from './zeroShot.ts'
@@ -61,6 +62,7 @@ HF_HUB_OFFLINE say where models come from and are kept.`,
   addInfoCommand(program, context)
   addModelsCommand(program, context)
   addPredictCommand(program, context)
+  addProbeCommand(program, context)
   addSearchCommand(program, context)
   addTuneCommand(program, context)
   addZeroShotCommand(program, context)

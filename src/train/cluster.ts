@@ -298,7 +298,8 @@ class ClusterRun {
           ...(adam && { adam }),
           ...(snapshotEvery !== undefined && { snapshotEvery }),
           learningRates:
-            learningRates?.(steps, source.batch) ?? cosineSchedule(steps, learningRate, finalLearningRate),
+            learningRates?.(steps, source.batch) ??
+            cosineSchedule(steps, learningRate, finalLearningRate),
           onProgress: ({ step, losses }) => {
             const finite = losses.filter(Number.isFinite)
             const loss = finite.reduce((sum, value) => sum + value, 0) / finite.length

@@ -129,7 +129,7 @@ function trainingSettings({ settings, result }: RunResults) {
 
 function headFile(results: RunResults): Uint8Array {
   const { model, result } = results
-  const about = { model: model.name, modelHash: model.hash, method: 'scp' }
+  const about = { model: model.name, modelHash: model.hash, method: result.method }
   const settings = trainingSettings(results)
   return serializeHead(result.head, { ...about, settings }, { keeplight: version })
 }

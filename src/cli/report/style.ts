@@ -63,7 +63,7 @@ p { margin: .3rem 0; }
 .groups { display: flex; flex-wrap: wrap; gap: .9rem 1.6rem; margin-top: .6rem; }
 .groups .sheet li { flex-grow: 0; }
 .finding + .sheet, .finding + .soft { margin-bottom: .6rem; }
-.sheet li.faint { opacity: .55; }
+.sheet li.faint img { opacity: .4; }
 .query > header { display: flex; align-items: center; gap: 1.1rem; margin-top: 3rem; }
 .query > header h2 { margin: 0; overflow-wrap: anywhere; }
 .query h3 { margin-top: 1.4rem; }

@@ -1,14 +1,16 @@
 import { dirname, resolve } from 'node:path'
 import type { ImageCollection } from '../data/collection.ts'
 import { cluster, createDevice } from '../index.node.ts'
-import type { ClusterResult, Device } from '../index.node.ts'
+import type { ClusterResult, Device, Divergence } from '../index.node.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import { toAssignments } from '../train/assignments.ts'
 import { comparePartitions } from './baselines.ts'
+import { openCheckpointFile, type CheckpointFile } from './checkpointFile.ts'
 import type { Collected } from './collect.ts'
 import { makeContactSheets } from './contactSheets.ts'
 import type { Context } from './context.ts'
 import { prepareOutput } from './files.ts'
+import { clusterOptionsOf, methodTitle } from './methods.ts'
 import { featuresOf, openData } from './openData.ts'
 import type { ModelAbout } from './openData.ts'
 import { openModel } from './openModel.ts'
@@ -39,6 +41,7 @@ export async function runCluster(
   await prepareOutput(out)
   const trace = settings.profile === undefined ? undefined : resolve(settings.profile)
   if (trace !== undefined) await prepareOutput(dirname(trace))
+  const checkpoint = await openCheckpointFile(out, settings)
   terminal.note(describeCollection(collection))
 
   const device = await createDevice({ adapter: settings.adapter })
@@ -50,9 +53,12 @@ export async function runCluster(
       const { collected, model } = await featuresOf(opened, settings, device, context, loaded)
       watch.lap('embedding')
       requireImages(data, collected.kept.length, settings.k)
-      const result = await train(collected, settings, device, { terminal, signal })
+      const result = await train(collected, settings, device, checkpoint, { terminal, signal })
+      for (const { seed, diverged } of result.restarts) {
+        if (diverged) terminal.warn(`run of seed ${seed} left out: ${describeDivergence(diverged)}`)
+      }
       watch.lap('training')
-      return finish(
+      const summary = await finish(
         collection,
         collected,
         result,
@@ -62,6 +68,8 @@ export async function runCluster(
           signal,
         },
       )
+      await checkpoint.remove()
+      return summary
     })
   } finally {
     device.close()
@@ -93,6 +101,7 @@ async function finish(
     k,
     seed,
     labels,
+    method: methodTitle(result),
     signal,
   })
   watch.lap('scoring')
@@ -121,15 +130,16 @@ async function train(
   { features }: Collected,
   settings: ClusterSettings,
   device: Device,
+  checkpoint: CheckpointFile,
   { terminal, signal }: Context,
 ): Promise<ClusterResult> {
-  const { k, seed, preset, noise, pairs, restarts, alpha, epochs, minSteps, batch, lr } = settings
+  const { k, seed } = settings
   let progress: ReturnType<typeof terminal.progress> | undefined
   try {
     return await cluster(features, {
-      ...{ k, device, seed, preset, noise, pairs, restarts, alpha, epochs, minSteps, batch },
-      learningRate: lr,
-      signal,
+      ...clusterOptionsOf(settings),
+      ...{ k, device, seed, signal },
+      ...checkpoint.options,
       onProgress: ({ restart, runs, restarts, step, steps, loss }) => {
         progress ??= terminal.progress('training', restarts * steps, 'steps')
         const whose = runs === 1 ? `run ${restart + 1}` : `runs ${restart + 1} to ${restart + runs}`
@@ -141,6 +151,10 @@ async function train(
     progress?.stop()
   }
 }
+
+const describeDivergence = ({ step, terms }: Divergence): string =>
+  `its loss is not finite from step ${step} on${terms.length > 0 ? `, in ${terms.join(' and ')}` : ''}; ` +
+  'a lower --lr may help'
 
 function requireImages(data: string, images: number, k: number): void {
   if (images < 2) {

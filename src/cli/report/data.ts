@@ -1,4 +1,5 @@
 import type { Assignment } from '../../train/assignments.ts'
+import type { RestartScores } from '../restarts.ts'
 
 /** A picture of a contact sheet. */
 export interface ReportImage {
@@ -34,7 +35,7 @@ export interface Score {
   readonly ari?: number
   /** Mean squared distance of the normalised features to their cluster's mean: lower is tighter. */
   readonly inertia: number
-  /** Adjusted Rand index between this partition and SCP's. */
+  /** Adjusted Rand index between this partition and the trained one. */
   readonly agreement: number
 }
 
@@ -44,12 +45,6 @@ export interface TracePoint {
   readonly total: number
   readonly learningRate: number
   readonly [term: string]: number
-}
-
-export interface Restart {
-  readonly seed: number
-  readonly inertia: number
-  readonly loss: number
 }
 
 /** Everything that the report shows. */
@@ -66,7 +61,7 @@ export interface ReportData {
     readonly counts: readonly (readonly number[])[]
   }
   readonly trace: readonly TracePoint[]
-  readonly restarts: readonly Restart[]
+  readonly restarts: RestartScores
   /** Index of the restart that was kept. */
   readonly kept: number
   readonly broken: readonly { readonly path: string; readonly message: string }[]

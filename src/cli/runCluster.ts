@@ -12,6 +12,7 @@ import { makeContactSheets } from './contactSheets.ts'
 import type { Context } from './context.ts'
 import { prepareOutput } from './files.ts'
 import { Looks } from './looks.ts'
+import { clusterOptionsOf, methodTitle } from './methods.ts'
 import type { MixedModel } from './mixedModel.ts'
 import { sourceOptionsOf, viewsBefore } from './online.ts'
 import { featuresOf, openData } from './openData.ts'
@@ -19,7 +20,6 @@ import type { ModelAbout } from './openData.ts'
 import { openEncoder } from './openModel.ts'
 import { checkOrganizable, organize, planOrganization } from './organizeFiles.ts'
 import { profiled } from './profiled.ts'
-import { scpOptionsOf } from './recipe.ts'
 import { planTiles } from './reportTiles.ts'
 import type { ClusterSettings } from './settings.ts'
 import { Stopwatch } from './stopwatch.ts'
@@ -121,6 +121,7 @@ async function finish(
     k,
     seed,
     labels,
+    method: methodTitle(result),
     signal,
   })
   watch.lap('scoring')
@@ -164,7 +165,7 @@ async function train(
   context: Context,
 ): Promise<ClusterResult> {
   const { terminal, signal } = context
-  const { k, seed, preset } = settings
+  const { k, seed } = settings
   let done = 0
   let progress: ReturnType<typeof terminal.progress> | undefined
   const source = sourceOptionsOf(settings, collection, collected.kept, encoder, context, (text) =>
@@ -172,9 +173,9 @@ async function train(
   )
   try {
     return await cluster(collected.features, {
-      ...scpOptionsOf(settings),
+      ...clusterOptionsOf(settings),
       ...source,
-      ...{ k, device, seed, preset, signal },
+      ...{ k, device, seed, signal },
       ...checkpoint.options,
       onProgress: ({ restart, runs, restarts, step, steps, loss }) => {
         progress ??= terminal.progress('training', restarts * steps, 'steps')

@@ -12,6 +12,7 @@ import type { OrganizePlan } from './organizeFiles.ts'
 import { refreshOf, viewsBefore } from './online.ts'
 import { renderReport } from './report.ts'
 import type { ReportCluster, ReportData, Score } from './report/data.ts'
+import { methodTitle, settingsOf } from './methods.ts'
 import { scoreRestarts } from './restarts.ts'
 import type { ClusterSettings } from './settings.ts'
 import { surveyCounts, type Survey } from './survey.ts'
@@ -124,7 +125,7 @@ function trainingSettings({ settings, result }: RunResults) {
   const { k, seed, preset } = settings
   const online = refreshOf(settings)
   const views = viewsBefore(settings)
-  return { k, seed, preset, views, ...(online && { online }), ...result.settings }
+  return { k, seed, preset, views, ...(online && { online }), ...settingsOf(result, settings) }
 }
 
 function headFile(results: RunResults): Uint8Array {
@@ -151,7 +152,7 @@ function toReport(results: RunResults): ReportData {
   return {
     title: basename(collection.root) || collection.root,
     subtitle:
-      `${kept.length.toLocaleString('en')} images in ${k} clusters by ${model.name}, ` +
+      `${kept.length.toLocaleString('en')} images in ${k} clusters by ${methodTitle(result)} on ${model.name}, ` +
       `in ${formatDuration(seconds)} on ${adapter.description || adapter.vendor}`,
     imageCount: kept.length,
     clusters,

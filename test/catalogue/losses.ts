@@ -17,6 +17,24 @@ const single = [1, 8].map((deviation): OpCase => ({
   reference: ({ logits }) => [scpReference(logits!, BATCH, CLUSTERS, WEIGHTS).terms[0]],
 }))
 
+const SIZE = 2 * BATCH * CLUSTERS
+
+const scp: readonly OpCase[] = [
+  ...single,
+  {
+    op: 'scpLoss',
+    name: 'two runs, logits N(0, 8)',
+    inputs: { logits: normal([2, 2 * BATCH, CLUSTERS], 1, 8) },
+    leaves: ['logits'],
+    run: ({ logits }) => scpLoss(logits!, WEIGHTS).total,
+    reference: ({ logits }) =>
+      [0, 1].map((run) => {
+        const own = Array.from(logits!).slice(run * SIZE, (run + 1) * SIZE)
+        return scpReference(own, BATCH, CLUSTERS, WEIGHTS).terms[0]
+      }),
+  },
+]
+
 const SMOOTHING = 0.1
 const LABELS = { data: Uint32Array.from({ length: 2 * BATCH }, (_, i) => (i * 3) % CLUSTERS) }
 
@@ -65,22 +83,4 @@ const temi: readonly OpCase[] = [0.3, 2].map((deviation) => ({
   },
 }))
 
-const SIZE = 2 * BATCH * CLUSTERS
-
-export const losses: readonly OpCase[] = [
-  ...single,
-  {
-    op: 'scpLoss',
-    name: 'two runs, logits N(0, 8)',
-    inputs: { logits: normal([2, 2 * BATCH, CLUSTERS], 1, 8) },
-    leaves: ['logits'],
-    run: ({ logits }) => scpLoss(logits!, WEIGHTS).total,
-    reference: ({ logits }) =>
-      [0, 1].map((run) => {
-        const own = Array.from(logits!).slice(run * SIZE, (run + 1) * SIZE)
-        return scpReference(own, BATCH, CLUSTERS, WEIGHTS).terms[0]
-      }),
-  },
-  ...cross,
-  ...temi,
-]
+export const losses: readonly OpCase[] = [...scp, ...cross, ...temi]

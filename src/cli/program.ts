@@ -12,6 +12,7 @@ import { oneLine } from './exitCodes.ts'
 import { addMergeCommand } from './merge.ts'
 import { addOrganizeCommand } from './organize.ts'
 import { addPredictCommand } from './predict.ts'
+import { addProbeCommand } from './probe.ts'
 import { addSearchCommand } from './search.ts'
 import { addBenchPaperCommand } from './studies/benchPaper.ts'
 import { addStudyCommand } from './studies/study.ts'
@@ -69,6 +70,7 @@ HF_HUB_OFFLINE say where models come from and are kept.`,
   addModelsCommand(program, context)
   addOrganizeCommand(program, context)
   addPredictCommand(program, context)
+  addProbeCommand(program, context)
   addSearchCommand(program, context)
   addTuneCommand(program, context)
   addBenchPaperCommand(program, context)

@@ -2,7 +2,7 @@ import { dirname, resolve } from 'node:path'
 import { defaultCacheFolder } from '../data/cache.node.ts'
 import type { ImageCollection } from '../data/collection.ts'
 import { cluster, createDevice } from '../index.node.ts'
-import type { ClusterResult, Device, Divergence } from '../index.node.ts'
+import type { ClusterResult, Device, Divergence, VisionModel } from '../index.node.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import { toAssignments } from '../train/assignments.ts'
 import { comparePartitions } from './baselines.ts'
@@ -12,12 +12,14 @@ import { makeContactSheets } from './contactSheets.ts'
 import type { Context } from './context.ts'
 import { prepareOutput } from './files.ts'
 import { Looks } from './looks.ts'
+import { clusterOptionsOf, methodTitle } from './methods.ts'
+import type { MixedModel } from './mixedModel.ts'
+import { sourceOptionsOf, viewsBefore } from './online.ts'
 import { featuresOf, openData } from './openData.ts'
 import type { ModelAbout } from './openData.ts'
 import { openEncoder } from './openModel.ts'
 import { checkOrganizable, organize, planOrganization } from './organizeFiles.ts'
 import { profiled } from './profiled.ts'
-import { scpOptionsOf } from './recipe.ts'
 import { planTiles } from './reportTiles.ts'
 import type { ClusterSettings } from './settings.ts'
 import { Stopwatch } from './stopwatch.ts'
@@ -61,7 +63,8 @@ export async function runCluster(
       const looks = opened.stored
         ? undefined
         : new Looks(collection, { cacheFolder, terminal, signal })
-      const found = await featuresOf(opened, settings, device, context, loaded, looks)
+      const before = { ...settings, views: viewsBefore(settings) }
+      const found = await featuresOf(opened, before, device, context, loaded, looks)
       const { collected, model } = found
       watch.lap('embedding')
       if (looks) terminal.note(describeCounts(collected))
@@ -69,7 +72,8 @@ export async function runCluster(
       const survey = looks && (await surveyImages(collection, { ...collected, looks, device }))
       looks?.close()
       watch.lap('looking')
-      const result = await train(collected, settings, device, checkpoint, { terminal, signal })
+      const parts = { collection, encoder: loaded, device, checkpoint }
+      const result = await train(collected, settings, parts, context)
       for (const { seed, diverged } of result.restarts) {
         if (diverged) terminal.warn(`run of seed ${seed} left out: ${describeDivergence(diverged)}`)
       }
@@ -117,6 +121,7 @@ async function finish(
     k,
     seed,
     labels,
+    method: methodTitle(result),
     signal,
   })
   watch.lap('scoring')
@@ -145,25 +150,38 @@ async function finish(
   return { ...summary, organized: { ...plan, dryRun } }
 }
 
+interface TrainParts {
+  readonly collection: ImageCollection
+  /** Absent where features came from a file. */
+  readonly encoder: VisionModel | MixedModel | undefined
+  readonly device: Device
+  readonly checkpoint: CheckpointFile
+}
+
 async function train(
-  { features }: Collected,
+  collected: Collected,
   settings: ClusterSettings,
-  device: Device,
-  checkpoint: CheckpointFile,
-  { terminal, signal }: Context,
+  { collection, encoder, device, checkpoint }: TrainParts,
+  context: Context,
 ): Promise<ClusterResult> {
-  const { k, seed, preset } = settings
+  const { terminal, signal } = context
+  const { k, seed } = settings
+  let done = 0
   let progress: ReturnType<typeof terminal.progress> | undefined
+  const source = sourceOptionsOf(settings, collection, collected.kept, encoder, context, (text) =>
+    progress?.update(done, text),
+  )
   try {
-    return await cluster(features, {
-      ...scpOptionsOf(settings),
-      ...{ k, device, seed, preset, signal },
+    return await cluster(collected.features, {
+      ...clusterOptionsOf(settings),
+      ...source,
+      ...{ k, device, seed, signal },
       ...checkpoint.options,
       onProgress: ({ restart, runs, restarts, step, steps, loss }) => {
         progress ??= terminal.progress('training', restarts * steps, 'steps')
         const whose = runs === 1 ? `run ${restart + 1}` : `runs ${restart + 1} to ${restart + runs}`
         const detail = `${whose} of ${restarts}, loss ${loss.toFixed(3)}`
-        progress.update(restart * steps + runs * step, detail)
+        progress.update((done = restart * steps + runs * step), detail)
       },
     })
   } finally {

@@ -9,8 +9,10 @@ import type { Collected } from './collect.ts'
 import { writeFileAtomic } from './files.ts'
 import type { ModelAbout } from './openData.ts'
 import type { OrganizePlan } from './organizeFiles.ts'
+import { refreshOf, viewsBefore } from './online.ts'
 import { renderReport } from './report.ts'
 import type { ReportCluster, ReportData, Score } from './report/data.ts'
+import { methodTitle, settingsOf } from './methods.ts'
 import { scoreRestarts } from './restarts.ts'
 import type { ClusterSettings } from './settings.ts'
 import { surveyCounts, type Survey } from './survey.ts'
@@ -120,13 +122,15 @@ function restartFigures({ result, labels }: RunResults) {
 }
 
 function trainingSettings({ settings, result }: RunResults) {
-  const { k, seed, preset, views } = settings
-  return { k, seed, preset, views, ...result.settings }
+  const { k, seed, preset } = settings
+  const online = refreshOf(settings)
+  const views = viewsBefore(settings)
+  return { k, seed, preset, views, ...(online && { online }), ...settingsOf(result, settings) }
 }
 
 function headFile(results: RunResults): Uint8Array {
   const { model, result } = results
-  const about = { model: model.name, modelHash: model.hash, method: 'scp' }
+  const about = { model: model.name, modelHash: model.hash, method: result.method }
   const settings = trainingSettings(results)
   return serializeHead(result.head, { ...about, settings }, { keeplight: version })
 }
@@ -148,7 +152,7 @@ function toReport(results: RunResults): ReportData {
   return {
     title: basename(collection.root) || collection.root,
     subtitle:
-      `${kept.length.toLocaleString('en')} images in ${k} clusters by ${model.name}, ` +
+      `${kept.length.toLocaleString('en')} images in ${k} clusters by ${methodTitle(result)} on ${model.name}, ` +
       `in ${formatDuration(seconds)} on ${adapter.description || adapter.vendor}`,
     imageCount: kept.length,
     clusters,

@@ -80,7 +80,7 @@ export interface Score {
   readonly ari?: number
   /** Mean squared distance of the normalised features to their cluster's mean: lower is tighter. */
   readonly inertia: number
-  /** Adjusted Rand index between this partition and SCP's. */
+  /** Adjusted Rand index between this partition and the trained one. */
   readonly agreement: number
 }
 

@@ -63,7 +63,7 @@ p { margin: .3rem 0; }
 .groups { display: flex; flex-wrap: wrap; gap: .9rem 1.6rem; margin-top: .6rem; }
 .groups .sheet li { flex-grow: 0; }
 .finding + .sheet, .finding + .soft { margin-bottom: .6rem; }
-.sheet li.faint { opacity: .55; }
+.sheet li.faint img { opacity: .4; }
 .query > header { display: flex; align-items: center; gap: 1.1rem; margin-top: 3rem; }
 .query > header h2 { margin: 0; overflow-wrap: anywhere; }
 .query h3 { margin-top: 1.4rem; }
@@ -93,6 +93,11 @@ ${Array.from({ length: 10 }, (_, i) => `.h${i + 1} { background: rgb(var(--heat)
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(17rem, 100%), 1fr)); gap: .9rem; margin-top: .8rem; }
 .charts.wide { grid-template-columns: 1fr; }
 .charts.wide .plot { max-width: 52rem; margin: 0 auto; }
+.film .controls { display: flex; gap: .8rem; align-items: center; max-width: 52rem; margin: .4rem auto; }
+.film input { flex: 1; accent-color: var(--accent); }
+.film button { min-width: 5rem; padding: .3rem .8rem; font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--line); border-radius: 8px; cursor: pointer; }
+.film [hidden] { display: none; }
+.charts.pair { grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); }
 td.mid { text-align: center; }
 .chart { margin: 0; padding: .8rem 1rem .5rem; background: var(--card); border: 1px solid var(--line); border-radius: 12px; box-shadow: var(--shadow); }
 .chart figcaption { display: flex; justify-content: space-between; font-size: .88rem; color: var(--soft); }

@@ -1,5 +1,5 @@
 /**
- * SCP against k-means on CIFAR-10, beside the reference's figures on the same features.
+ * SCP and TEMI against k-means on CIFAR-10, beside the reference's figures on the same features.
  *
  *   npm run eval:cifar -- --features FILE | --data DIR [--images 300,1000,10000] …
  *
@@ -8,17 +8,17 @@
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createDevice, KeeplightError, type Device, type Preset } from '../src/index.node.ts'
-import { featureFile, readFeatures, type Dataset } from './cifar/dataset.ts'
+import { featureFile, readFeatures, studyOf, type Dataset } from './cifar/dataset.ts'
 import { embedCifar } from './cifar/images.ts'
 import {
-  runKmeans,
-  runScp,
+  methods,
+  runMethod,
   scoredOnTest,
-  taskOf,
-  type Run,
-  type ScpOptions,
-  type ScpRun,
+  type Method,
+  type MethodOptions,
+  type MethodRuns,
 } from './cifar/methods.ts'
+import { printProgress } from './cifar/progress.ts'
 import { referenceSource } from './cifar/reference.ts'
 import { judge, printSize, type SizeResult } from './cifar/report.ts'
 import {
@@ -53,7 +53,9 @@ const optionTable = {
   images: { value: 'LIST', default: '300,1000,10000', help: 'sizes: the first n training images' },
   seeds: { value: 'N', default: '5', help: 'repetitions of each method' },
   restarts: { value: 'N', default: '8', help: 'runs of SCP per repetition, the best is kept' },
+  methods: { value: 'LIST', default: methods.join(','), help: 'which, between commas' },
   preset: { value: 'NAME', default: 'keeplight', help: "SCP's settings: keeplight or paper" },
+  'temi-heads': { value: 'N', default: '16', help: 'heads of a run of TEMI' },
   'min-steps': { value: 'N', help: 'least steps of a run, for a quick trial' },
   adapter: { value: 'NAME', help: 'lavapipe, swiftshader, or part of the name of a GPU' },
   json: { value: 'FILE', help: 'writes every run; rewritten after each size' },
@@ -64,13 +66,16 @@ const optionTable = {
 const SHUFFLE_SEED = 0
 
 async function main(): Promise<number> {
-  const options = readOptions('SCP against k-means on CIFAR-10.', optionTable)
+  const options = readOptions('SCP and TEMI against k-means on CIFAR-10.', optionTable)
   if (!options) return 0
   const sizes = wholeNumbers('images', options.images!, 10)
   const seeds = wholeNumber('seeds', options.seeds!)
   const restarts = wholeNumber('restarts', options.restarts!)
   const minSteps = options['min-steps'] && wholeNumber('min-steps', options['min-steps'])
-  const scp = { preset: presetOf(options.preset!), minSteps: minSteps || undefined }
+  const chosen = methodsOf(options.methods!)
+  const preset = presetOf(options.preset!)
+  const temiHeads = wholeNumber('temi-heads', options['temi-heads']!)
+  const runOptions = { seeds, restarts, preset, temiHeads, minSteps: minSteps || undefined }
   const device = await createDevice({ adapter: options.adapter })
   try {
     console.log(`adapter: ${describeAdapter(device)}`)
@@ -101,7 +106,7 @@ async function main(): Promise<number> {
     }
     const results: SizeResult[] = []
     for (const count of sizes) {
-      const result = await evaluate(device, dataset, count, seeds, restarts, scp)
+      const result = await evaluate(device, dataset, count, chosen, runOptions)
       results.push(result)
       printSize(result)
       if (options.json) {
@@ -115,35 +120,36 @@ async function main(): Promise<number> {
   }
 }
 
-/**
- * Repeats k-means and SCP at one size. Seed s of SCP is its runs s·restarts … s·restarts +
- * restarts − 1, what `cluster` with that many restarts does from the first of these seeds; running
- * them singly gives the score of each.
- */
+/** Repeats the methods at one size; of every `restarts` runs of SCP the one of lowest inertia is kept. */
 async function evaluate(
   device: Device,
   dataset: Dataset,
   count: number,
-  seeds: number,
-  restarts: number,
-  options: ScpOptions,
+  chosen: readonly Method[],
+  options: MethodOptions,
 ): Promise<SizeResult> {
-  const task = taskOf(dataset, count)
-  const kmeansRuns: Run[] = []
-  for (let seed = 0; seed < seeds; seed++) kmeansRuns.push(await runKmeans(device, task, seed))
-  const scpRuns: ScpRun[] = []
-  for (let seed = 0; seed < seeds * restarts; seed++) {
-    scpRuns.push(await runScp(device, task, seed, options))
-    printProgress(`SCP runs at n = ${count}`, seed + 1, seeds * restarts)
-  }
-  const kept = Array.from({ length: seeds }, (_, seed) => {
-    const group = scpRuns.slice(seed * restarts, (seed + 1) * restarts)
-    return group.reduce((best, run) => (run.inertia < best.inertia ? run : best))
+  const onTest = scoredOnTest(count)
+  const data = studyOf(dataset, count, onTest)
+  const { preset, restarts, seeds } = options
+  const found: Partial<Record<Method, MethodRuns>> = {}
+  for (const method of chosen) found[method] = await runMethod(method, device, data, options)
+  const kept = Array.from({ length: found.scp ? seeds : 0 }, (_, seed) => {
+    const own = found.scp!.runs.filter((run) => Math.floor(run.seed / restarts) === seed)
+    return own.reduce((best, run) => (run.inertia < best.inertia ? run : best))
   })
-  const { preset } = options
-  const runs = { count, preset, restarts, onTest: scoredOnTest(count), kmeansRuns, scpRuns, kept }
-  const comparable = dataset.isReferenceOrder || scoredOnTest(count)
-  return { ...runs, verdicts: judge(runs, comparable) }
+  const runs = { count, preset, restarts, onTest, ...found, kept }
+  return { ...runs, verdicts: judge(runs, dataset.isReferenceOrder || onTest) }
+}
+
+function methodsOf(list: string): Method[] {
+  return list.split(',').map((name) => {
+    const method = methods.find((known) => known === name)
+    if (method) return method
+    throw new KeeplightError(
+      'usage',
+      `--methods has ${name}, expected some of ${methods.join(', ')}`,
+    )
+  })
 }
 
 function presetOf(name: string): Preset {
@@ -165,16 +171,6 @@ function checkSizes({ train, testLabels, source }: Dataset, sizes: readonly numb
       `the ${source} have no test images, which ${largest} images are scored on`,
     )
   }
-}
-
-let lastShown = 0
-
-/** A line that rewrites itself on a terminal; nothing in a log. */
-function printProgress(what: string, done: number, total: number): void {
-  if (!process.stderr.isTTY) return
-  if (done < total && performance.now() - lastShown < 200) return
-  lastShown = performance.now()
-  process.stderr.write(`\r\x1b[K${done < total ? `${what}: ${done} of ${total}` : ''}`)
 }
 
 await runMain('cifar', main)

@@ -1,5 +1,6 @@
 import type { Preset } from '../../src/index.node.ts'
-import type { Run, ScpRun } from './methods.ts'
+import type { Run } from '../../src/cli/studies/store.ts'
+import type { MethodRuns } from './methods.ts'
 import { reference, type ReferenceRow } from './reference.ts'
 import {
   agreementLimit,
@@ -17,10 +18,11 @@ export interface SizeRuns {
   /** SCP runs of which one is kept. */
   readonly restarts: number
   readonly onTest: boolean
-  readonly kmeansRuns: readonly Run[]
-  readonly scpRuns: readonly ScpRun[]
-  /** Of every `restarts` runs the one of lowest inertia. */
-  readonly kept: readonly ScpRun[]
+  readonly kmeans?: MethodRuns
+  readonly scp?: MethodRuns
+  readonly temi?: MethodRuns
+  /** Of every `restarts` runs of SCP the one of lowest inertia. */
+  readonly kept: readonly Run[]
 }
 
 export interface Verdict {
@@ -37,12 +39,13 @@ const meanOf = (runs: readonly Run[], metric: Metric): Summary =>
 
 /** @param comparable the reference ran on the same images */
 export function judge(runs: SizeRuns, comparable: boolean): Verdict[] {
-  const { count, preset, kmeansRuns, scpRuns, kept } = runs
+  const { count, preset, kmeans: baseline, scp, kept } = runs
   const verdicts: Verdict[] = []
-  const ours = meanOf(kept, 'accuracy').mean
-  const kmeans = meanOf(kmeansRuns, 'accuracy').mean
+  if (!scp) return verdicts
   // The paper's own recipe is known to stay below k-means on these features.
-  if (preset === 'keeplight') {
+  if (baseline && preset === 'keeplight') {
+    const ours = meanOf(kept, 'accuracy').mean
+    const kmeans = meanOf(baseline.runs, 'accuracy').mean
     const text = `SCP kept ${ours.toFixed(1)}, k-means ${kmeans.toFixed(1)}: expected above`
     verdicts.push({ holds: ours > kmeans, text })
   }
@@ -51,7 +54,7 @@ export function judge(runs: SizeRuns, comparable: boolean): Verdict[] {
   for (const metric of metrics) {
     const expected = row[metric]
     if (!expected) continue
-    const single = meanOf(scpRuns, metric)
+    const single = meanOf(scp.runs, metric)
     const limit = agreementLimit(single, expected)
     if (Number.isNaN(limit)) continue
     const difference = single.mean - expected.mean
@@ -66,14 +69,17 @@ export function judge(runs: SizeRuns, comparable: boolean): Verdict[] {
 }
 
 export function printSize(result: SizeResult): void {
-  const { count, preset, restarts, onTest, kmeansRuns, scpRuns, kept, verdicts } = result
-  const { steps, batch } = scpRuns[0]
+  const { count, preset, restarts, onTest, kmeans, scp, temi, kept, verdicts } = result
   const expected = reference[count]
-  const scp = expected?.scp[preset]
-  const where = onTest ? 'scored on the test images' : 'scored on themselves'
+  const scpExpected = expected?.scp[preset]
   const name = preset === 'paper' ? 'SCP (paper)' : 'SCP'
-  const seconds = (runs: readonly Run[]): string =>
-    summarize(runs.map((run) => run.seconds)).mean.toFixed(1)
+  const line = (title: string, runs: readonly Run[], seconds: string, tail: string): string[] => [
+    ...[title, String(runs.length)],
+    ...metrics.map((metric) => formatSummary(meanOf(runs, metric))),
+    ...[seconds, tail],
+  ]
+  const whole = (title: string, found: MethodRuns | undefined, tail: string): string[][] =>
+    found ? [line(title, found.runs, found.secondsPerRun.toFixed(1), tail)] : []
   const rows = [
     [
       '',
@@ -82,32 +88,13 @@ export function printSize(result: SizeResult): void {
       's/run',
       'reference ACC / NMI / ARI',
     ],
-    [
-      'k-means, 20 restarts',
-      String(kmeansRuns.length),
-      ...metrics.map((metric) => formatSummary(meanOf(kmeansRuns, metric))),
-      seconds(kmeansRuns),
-      formatRow(expected?.kmeans),
-    ],
-    [
-      `${name}, single runs`,
-      String(scpRuns.length),
-      ...metrics.map((metric) => formatSummary(meanOf(scpRuns, metric))),
-      seconds(scpRuns),
-      formatRow(scp),
-    ],
-    [
-      `${name}, kept of ${restarts}`,
-      String(kept.length),
-      ...metrics.map((metric) => formatSummary(meanOf(kept, metric))),
-      '',
-      formatKept(scp),
-    ],
+    ...whole('k-means, 20 restarts', kmeans, formatRow(expected?.kmeans)),
+    ...whole(`${name}, single runs`, scp, formatRow(scpExpected)),
+    ...(scp ? [line(`${name}, kept of ${restarts}`, kept, '', formatKept(scpExpected))] : []),
+    ...whole('TEMI', temi, '–'),
   ]
-  console.log(
-    `\nn = ${count.toLocaleString('en')}, ${where}; ${steps} steps of 2 × ${batch} rows\n` +
-      rows.map(formatCells).join('\n'),
-  )
+  const where = onTest ? 'scored on the test images' : 'scored on themselves'
+  console.log(`\nn = ${count.toLocaleString('en')}, ${where}\n${rows.map(formatCells).join('\n')}`)
   for (const { holds, text } of verdicts) console.log(`  ${holds ? 'holds' : 'FAILS'}  ${text}`)
 }
 

@@ -3,8 +3,10 @@ import sharp from 'sharp'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { prepareViews } from '../../src/data/augment.ts'
 import type { ImageCollection, ImageContent } from '../../src/data/collection.ts'
+import { collectionPictures } from '../../src/data/collectionPictures.node.ts'
 import { decodeCollection, decodeThumbnails } from '../../src/data/decode.node.ts'
 import { drawScene } from '../../src/data/scenes.ts'
+import { viewPicture, viewPictureBytes, type ViewPicture } from '../../src/data/viewPicture.ts'
 import { compileWorker } from './compileWorker.ts'
 
 const preprocess = { size: 64, resize: 64, mean: [0, 0, 0], std: [1, 1, 1] } as const
@@ -36,7 +38,7 @@ function collectionOf(make: readonly (() => ImageContent)[], read: number[] = []
   }
 }
 
-async function collect<T extends { index: number }>(items: AsyncIterable<T>): Promise<T[]> {
+async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = []
   for await (const item of items) all.push(item)
   return all
@@ -127,4 +129,43 @@ it('small pixels are enlarged by a whole factor in thumbnails', async () => {
   const [first, second] = await collect(decodeThumbnails(collectionOf([small, pixels]), settings))
   expect(first).toMatchObject({ ok: true, width: 96, height: 96 })
   expect(second).toMatchObject({ ok: true, width: 149, height: 112 })
+})
+
+describe('collectionPictures', () => {
+  it('gives the same pictures in every pass, in order, decoding again what memory does not hold', async () => {
+    const reads: number[] = []
+    const images = collectionOf([bytes, pixels, bytes, pixels], reads)
+    const indices = [0, 1, 3]
+    const hash = createHash('sha256').update(png).digest()
+    const expected = viewPicture(picture, preprocess, hash.readUInt32LE(0))
+    const decoding = { workers: 2, workerUrl }
+    const pass = async (memory: number, passes: number) => {
+      const pictures = collectionPictures(images, { preprocess, indices, memory, decoding })
+      const all: ViewPicture[][] = []
+      for (let i = 0; i < passes; i++) all.push(await collect(pictures()))
+      return all
+    }
+    const [first, second] = await pass(2 * viewPictureBytes(expected), 2)
+    expect(first).toHaveLength(3)
+    expect(first[0]).toEqual(expected)
+    expect(second).toEqual(first)
+    // The third image of the pass was read in both.
+    expect(reads).toEqual([0, 1, 3, 3])
+    reads.length = 0
+    expect(await pass(0, 1)).toEqual([first])
+    expect(reads).toEqual(indices)
+  })
+
+  it('names an image that was readable before', async () => {
+    const images = collectionOf([bytes, () => ({ unreadable: 'torn' })])
+    const options = {
+      preprocess,
+      indices: [0, 1],
+      memory: 1e9,
+      decoding: { workers: 1, workerUrl },
+    }
+    await expect(collect(collectionPictures(images, options)())).rejects.toThrow(
+      /image 1: it was readable before, and is not now: torn/,
+    )
+  })
 })

@@ -1,6 +1,13 @@
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { Command } from 'commander'
 import { describe, expect, it } from 'vitest'
-import { addCheckpointOptions, type CheckpointSettings } from '../../src/cli/checkpointFile.ts'
+import {
+  addCheckpointOptions,
+  openCheckpointFile,
+  type CheckpointSettings,
+} from '../../src/cli/checkpointFile.ts'
 import { addRecipeOptions, scpOptionsOf, type RecipeSettings } from '../../src/cli/recipe.ts'
 import { correlationOf, describeRestarts, scoreRestarts } from '../../src/cli/restarts.ts'
 
@@ -66,5 +73,27 @@ describe('options of the training', () => {
     expect(parse('--checkpoint-every', '5s').checkpointEvery).toEqual({ seconds: 5 })
     expect(() => parse('--checkpoint-every', '5m')).toThrow(/Expected steps, as 500/)
     expect(() => parse('--hidden', '5,x')).toThrow(/whole numbers above 0/)
+  })
+
+  it('keep a checkpoint as one whole file, and need one to go on', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'keeplight-checkpoint-'))
+    try {
+      const missing = openCheckpointFile(folder, parse('--resume'))
+      await expect(missing).rejects.toThrow(
+        /checkpoint\.safetensors: there is no checkpoint to go on from; start without --resume/,
+      )
+      const { options, remove } = await openCheckpointFile(folder, parse('--checkpoint-every', '7'))
+      expect(options.snapshotEvery).toBe(7)
+      await options.onCheckpoint!(Uint8Array.of(1, 2, 3))
+      expect(await readdir(folder)).toEqual(['checkpoint.safetensors'])
+      const again = await openCheckpointFile(folder, parse('--resume'))
+      const path = join(folder, 'checkpoint.safetensors')
+      expect(again.options.resume).toEqual(await readFile(path))
+      await remove()
+      expect(await readdir(folder)).toEqual([])
+      await remove()
+    } finally {
+      await rm(folder, { recursive: true })
+    }
   })
 })

@@ -206,7 +206,7 @@ function sampleBatchCase(count: number, dimension: number, batch: number): Kerne
       const neighbours = integers([count * pairs], count)
       const state = integers([2], 2 ** 16)
       const stepsPerEpoch = Math.floor(count / batch)
-      const sizes = { runs: 1, batch, count, views, pairs, dimension, stepsPerEpoch }
+      const sizes = { runs: 1, batch, count, views, sides: 0, pairs, dimension, stepsPerEpoch }
       return () => {
         const out = device.empty([2 * batch, dimension])
         const images = device.empty([2 * batch], 'u32')

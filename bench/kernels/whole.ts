@@ -61,7 +61,7 @@ export function scpTrainingStep(
   const config = scpHeadConfig(dimension, k)
   const { widths } = config
   const stepsPerEpoch = Math.max(1, Math.floor(count / batch))
-  const sizes = { runs: 1, batch, count, views, pairs, dimension, stepsPerEpoch }
+  const sizes = { runs: 1, batch, count, views, sides: 0, pairs, dimension, stepsPerEpoch }
   return {
     name: `SCP step, ${count} images, 2×${batch} rows, K ${k}`,
     flops: headFlops(widths, 2 * batch),
@@ -89,7 +89,7 @@ export function scpTrainingStep(
 }
 
 /** Forward, gradients of the weights, and those of every layer's input but the first's. */
-function headFlops(widths: readonly number[], rows: number): number {
+export function headFlops(widths: readonly number[], rows: number): number {
   return widths.slice(1).reduce((sum, width, layer) => {
     return sum + (layer === 0 ? 2 : 3) * 2 * rows * width * widths[layer]
   }, 0)

@@ -93,7 +93,8 @@ function thin(points: Points, limit: number): Points {
   return { data: kept, count: limit, dimension }
 }
 
-function assignToNearest(
+/** Index of the nearest of k centres for each row; ties to the lowest. */
+export function assignToNearest(
   { data, count, dimension }: Points,
   centres: Float32Array,
   k: number,

@@ -7,7 +7,9 @@ import type { Device, VisionModel } from '../index.node.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import { collectFeatures, type Collected } from './collect.ts'
 import type { Context } from './context.ts'
-import { describeAdapter, openModel } from './openModel.ts'
+import type { Looks } from './looks.ts'
+import type { MixedModel } from './mixedModel.ts'
+import { describeAdapter, openEncoder } from './openModel.ts'
 import type { DataSettings, ModelSettings } from './settings.ts'
 
 /** DATA as a command was given it. */
@@ -17,7 +19,7 @@ export interface OpenedData {
   readonly stored?: StoredFeatures
 }
 
-/** Which encoder made features. */
+/** Which encoder made features, or which several, joined by `+`. */
 export type ModelAbout = Pick<VisionModel, 'name' | 'hash' | 'dimension'>
 
 /**
@@ -66,13 +68,15 @@ export interface FeatureSettings extends ModelSettings {
  * augmented views and no small pictures for the raw-pixel baseline (`raw` is empty).
  *
  * @param loaded the model, where the command has it already
+ * @param looks is told what images look like, as far as they are decoded
  */
 export async function featuresOf(
   { collection, stored }: OpenedData,
   settings: FeatureSettings,
   device: Device,
   context: Context,
-  loaded?: VisionModel,
+  loaded?: VisionModel | MixedModel,
+  looks?: Looks,
 ): Promise<{ readonly collected: Collected; readonly model: ModelAbout }> {
   const { terminal, signal } = context
   const note = (name: string): void => terminal.note(`${name} on ${describeAdapter(device)}`)
@@ -86,13 +90,12 @@ export async function featuresOf(
     const counts = { reused: 0, embedded: 0, cache: undefined }
     return { model, collected: { features, kept, raw, broken: failed, ...counts } }
   }
-  const model = loaded ?? (await openModel(settings, device, context))
+  const model = loaded ?? (await openEncoder(settings, device, context))
   note(model.name)
   const collected = await collectFeatures(collection, model, {
     views: settings.views,
     cacheFolder: settings.cache ? defaultCacheFolder(process.env) : undefined,
-    terminal,
-    signal,
+    ...{ terminal, signal, looks },
   })
   for (const { path, message } of collected.broken.slice(0, 20)) {
     terminal.warn(`left out ${path}: ${message}`)

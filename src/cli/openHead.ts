@@ -4,7 +4,8 @@ import { loadHead, type Device, type SavedHead, type VisionModel } from '../inde
 import type { WeightDtype } from '../index.node.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import type { Context } from './context.ts'
-import { openModel } from './openModel.ts'
+import type { MixedModel } from './mixedModel.ts'
+import { openEncoder } from './openModel.ts'
 import type { ModelSettings } from './settings.ts'
 
 /** A head with the path that it was read from. */
@@ -56,10 +57,10 @@ export async function openModelOf(
   given: OptionalModel,
   device: Device,
   context: Context,
-): Promise<VisionModel> {
+): Promise<VisionModel | MixedModel> {
   const settings = { model: given.model ?? model, dtype: given.dtype ?? dtypeOf(modelHash) }
   try {
-    return await openModel(settings, device, context)
+    return await openEncoder(settings, device, context)
   } catch (cause) {
     if (given.model !== undefined || !(cause instanceof KeeplightError)) throw cause
     if (cause.code !== 'input') throw cause

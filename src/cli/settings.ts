@@ -2,18 +2,28 @@ import { type Command, Option } from 'commander'
 import type { WeightDtype } from '../index.node.ts'
 import { addCheckpointOptions, type CheckpointSettings } from './checkpointFile.ts'
 import { addMethodOptions, type MethodSettings } from './methods.ts'
+import { addOnlineOptions, type OnlineSettings } from './online.ts'
 import { integer } from './options.ts'
 import { addRecipeOptions, type RecipeSettings } from './recipe.ts'
 
 /** What `keeplight cluster` was asked to do, as parsed. */
 export interface ClusterSettings
-  extends DataSettings, ModelSettings, RecipeSettings, MethodSettings, CheckpointSettings {
+  extends
+    DataSettings,
+    ModelSettings,
+    RecipeSettings,
+    MethodSettings,
+    OnlineSettings,
+    CheckpointSettings {
   readonly k: number
   readonly out: string
   readonly adapter?: string
   readonly views: number
   readonly seed: number
   readonly cache: boolean
+  /** Puts the images into a folder per cluster too, or says what that would do. */
+  readonly organize?: 'link' | 'copy'
+  readonly dryRun?: boolean
   /** File for a trace of every dispatch. */
   readonly profile?: string
   readonly quiet: boolean
@@ -45,6 +55,19 @@ export function addImagesOption(command: Command): Command {
   return command.option('--images <data>', 'pictures of a features.safetensors (beside it)')
 }
 
+/** Options of commands to which a head or a file of features names the model. */
+export function addModelOverride(command: Command, whose: string): Command {
+  return command
+    .option('--model <name>', `a model’s name, or a path (${whose})`)
+    .addOption(
+      new Option('--dtype <dtype>', `of the encoder’s weights on the GPU (${whose})`).choices([
+        'f32',
+        'f16',
+        'int8',
+      ]),
+    )
+}
+
 /** What `addDataOptions` parses. */
 export interface DataSettings {
   /** Which labels of CIFAR-100 count. */
@@ -61,10 +84,19 @@ export interface ModelSettings {
   readonly dtype: WeightDtype
 }
 
-/** Options of every command that embeds images. */
-export function addModelOptions(command: Command): Command {
+/**
+ * Options of every command that embeds images.
+ *
+ * @param several whether it takes features of several encoders side by side
+ */
+export function addModelOptions(command: Command, several = false): Command {
+  const both = several ? '; a+b: both, side by side' : ''
   return command
-    .option('--model <name>', 'a model’s name (keeplight models), or a path', 'keeplight-tiny')
+    .option(
+      '--model <name>',
+      `a model’s name (keeplight models), or a path${both}`,
+      'keeplight-tiny',
+    )
     .addOption(
       new Option('--dtype <dtype>', 'of the encoder’s weights on the GPU: 4, 2 or 1 byte each')
         .choices(['f32', 'f16', 'int8'])
@@ -74,9 +106,9 @@ export function addModelOptions(command: Command): Command {
 
 /** Options of training, shared by `cluster` and `demo`. */
 export function addTrainingOptions(command: Command): Command {
-  addModelOptions(command)
+  addModelOptions(command, true)
     .option('--views <n>', 'augmented views of each image', integer(1, 64), 4)
     .option('--seed <n>', 'seed of every random draw', integer(0, 0xffffffff), 0)
     .option('--no-cache', 'neither read nor write the feature cache')
-  return addCheckpointOptions(addMethodOptions(addRecipeOptions(command)))
+  return addCheckpointOptions(addOnlineOptions(addMethodOptions(addRecipeOptions(command))))
 }

@@ -2,12 +2,26 @@ import { defineKernel, mainWgsl, linearWorkgroups, read, readWrite } from './ker
 import { permute, permuteWgsl } from './permutation.ts'
 import { normalWgsl, philox, philoxWgsl } from './random.ts'
 
-const GROUP = 64
+/** Threads of a workgroup, which writes one row. */
+export const SAMPLE_GROUP = 64
 
 /** Fourth counter word of each use of the generator, so that no two draws share a block. */
 const ORDER = 1
 const CHOICE = 2
 const NOISE = 3
+
+/**
+ * Writes row `at` of `out`: the value that `source` says for entry `d`, and noise from the counters of
+ * `row`, `step` and the run's `key`. All threads of a workgroup share in it.
+ */
+export const noisyRowWgsl = (source: string): string => /* wgsl */ `
+  for (var quad = thread; quad * 4u < params.dimension; quad += ${SAMPLE_GROUP}u) {
+    let bits = philox(vec4u(at % (2u * params.batch), quad, step, ${NOISE}u), key);
+    for (var j = 0u; j < min(4u, params.dimension - quad * 4u); j++) {
+      let d = quad * 4u + j;
+      out[at * params.dimension + d] = ${source} + params.noise * normalFloat(bits[j]);
+    }
+  }`
 
 /**
  * Draws the batches of a training step of R runs on the GPU: row i < B of a run's `out` [R, 2B, D] is a
@@ -33,6 +47,8 @@ export const sampleBatchKernel = defineKernel({
     batch: 'u32',
     count: 'u32',
     views: 'u32',
+    /** 1: the first row of a pair shows view 0, the second view 1; 0: both a random one. */
+    sides: 'u32',
     /** Neighbours of every image; 0: the image itself is on both sides. */
     pairs: 'u32',
     dimension: 'u32',
@@ -48,7 +64,7 @@ export const sampleBatchKernel = defineKernel({
 ${philoxWgsl}
 ${permuteWgsl}
 ${normalWgsl}
-${mainWgsl(GROUP)} {
+${mainWgsl(SAMPLE_GROUP)} {
   let at = linearWorkgroup(id, count);
   let run = at / (2u * params.batch);
   if (run >= params.runs) { return; }
@@ -66,17 +82,12 @@ ${mainWgsl(GROUP)} {
     view = mulHigh(choice.y, params.views);
     if (params.pairs > 0u) { image = neighbours[image * params.pairs + mulHigh(choice.z, params.pairs)]; }
   }
+  if (params.sides == 1u) { view = row / params.batch; }
   let source = view * params.count + image;
   if (source < params.firstRow || source >= params.firstRow + params.rows) { return; }
   let start = (source - params.firstRow) * params.dimension;
   if (thread == 0u) { images[at] = image; }
-  for (var quad = thread; quad * 4u < params.dimension; quad += ${GROUP}u) {
-    let bits = philox(vec4u(row, quad, step, ${NOISE}u), key);
-    for (var j = 0u; j < min(4u, params.dimension - quad * 4u); j++) {
-      let d = quad * 4u + j;
-      out[at * params.dimension + d] = store[start + d] + params.noise * normalFloat(bits[j]);
-    }
-  }
+  ${noisyRowWgsl('store[start + d]')}
 }
 `,
 })
@@ -86,31 +97,30 @@ export interface Draw {
   readonly view: number
 }
 
-/** TypeScript twin of the draws of {@link sampleBatchKernel}: image and view of one row of a step. */
-export function drawRow(
-  row: number,
-  step: number,
-  seed: number,
-  settings: {
-    readonly batch: number
-    readonly count: number
-    readonly views: number
-    readonly stepsPerEpoch: number
-    /** [N, pairs], empty when both sides show the same image. */
-    readonly neighbours: Uint32Array
-  },
-): Draw {
+export interface DrawSettings {
+  readonly batch: number
+  readonly count: number
+  readonly views: number
+  readonly stepsPerEpoch: number
+  /** [N, pairs], empty when both sides show the same image. */
+  readonly neighbours: Uint32Array
+}
+
+/** TypeScript twin of the draws of {@link sampleBatchKernel}: image and view of the 2B rows of a step. */
+export function drawBatch(step: number, seed: number, settings: DrawSettings): Draw[] {
   const { batch, count, views, stepsPerEpoch, neighbours } = settings
   const key = [seed >>> 0, 0] as const
-  const place = row % batch
   const [k0, k1] = philox([Math.floor(step / stepsPerEpoch), 0, 0, ORDER], key)
-  const image = permute(((step % stepsPerEpoch) * batch + place) % count, count, [k0, k1])
-  const choice = philox([place, step, 0, CHOICE], key)
-  const pick = (bits: number, n: number): number => Math.floor((bits * n) / 2 ** 32)
-  if (row < batch) return { image, view: pick(choice[0], views) }
   const pairs = neighbours.length / count
-  return {
-    image: pairs > 0 ? neighbours[image * pairs + pick(choice[2], pairs)]! : image,
-    view: pick(choice[1], views),
+  const pick = (bits: number, n: number): number => Math.floor((bits * n) / 2 ** 32)
+  const draws = new Array<Draw>(2 * batch)
+  for (let place = 0; place < batch; place++) {
+    const turn = ((step % stepsPerEpoch) * batch + place) % count
+    const image = permute(turn, count, [k0, k1])
+    const choice = philox([place, step, 0, CHOICE], key)
+    draws[place] = { image, view: pick(choice[0], views) }
+    const other = pairs > 0 ? neighbours[image * pairs + pick(choice[2], pairs)]! : image
+    draws[batch + place] = { image: other, view: pick(choice[1], views) }
   }
+  return draws
 }

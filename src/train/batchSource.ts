@@ -2,7 +2,7 @@ import { sampleBatchKernel } from '../kernels/sampleBatch.ts'
 import type { Device } from '../runtime/device.ts'
 import { keep, type Tensor } from '../runtime/tensor.ts'
 import type { Batch } from './adapter.ts'
-import type { FeatureStore } from './featureStore.ts'
+import type { StoreChunk } from './featureStore.ts'
 
 /** Where a training step's rows come from. The same seed gives the same batches from every source. */
 export interface BatchSource {
@@ -23,8 +23,10 @@ export interface BatchSource {
    * Work that is due before steps `first` … `first + steps − 1` may run (uploads, fresh views);
    * resolves to how many of them may run now, 1 or more. Also called after a resume or a recovery, with
    * any `first`.
+   *
+   * @param seeds [R], of the runs in training
    */
-  prepare?(first: number, steps: number): Promise<number>
+  prepare?(first: number, steps: number, seeds: readonly number[]): Promise<number>
   dispose(): void
 }
 
@@ -45,6 +47,21 @@ export interface SamplingOptions {
 export const stepsPerEpoch = (count: number, batch: number, dropLast = true): number =>
   dropLast ? Math.max(1, Math.floor(count / batch)) : Math.ceil(count / batch)
 
+/** Rows on the GPU: a `FeatureStore`, or one that is written while it trains. */
+export interface RowStore {
+  /** N */
+  readonly count: number
+  readonly dimension: number
+  /** V: row v·N + i is view v of image i. */
+  readonly views: number
+  readonly chunks: readonly StoreChunk[]
+  /** The unit of feature noise. */
+  readonly deviation: number
+  /** View 0 is for the first side of a pair and view 1 for the second; else each side draws one. */
+  readonly sides?: boolean
+  dispose(): void
+}
+
 /** Batches from features that lie on the GPU for good, one dispatch for each part of the store. */
 export class ResidentSource implements BatchSource {
   readonly count: number
@@ -52,13 +69,13 @@ export class ResidentSource implements BatchSource {
   readonly batch: number
   readonly stepsPerEpoch: number
   readonly #device: Device
-  readonly #store: FeatureStore
+  readonly #store: RowStore
   readonly #neighbours: Tensor<'u32'>
   readonly #noise: number
   readonly #pairs: number
 
   /** @param store becomes this source's */
-  constructor(device: Device, store: FeatureStore, options: SamplingOptions) {
+  constructor(device: Device, store: RowStore, options: SamplingOptions) {
     const { batch, pairs, neighbours = new Uint32Array(1), noise, dropLast } = options
     this.count = store.count
     this.dimension = store.dimension
@@ -76,14 +93,14 @@ export class ResidentSource implements BatchSource {
     const [runs] = step.shape as [number, number]
     const features = this.#device.empty([runs, 2 * batch, dimension])
     const images = this.#device.empty([runs, 2 * batch], 'u32')
-    const { views, chunks } = this.#store
+    const { views, chunks, sides = false } = this.#store
     for (const { tensor: store, firstRow, rows } of chunks) {
       this.#device.dispatch(
         sampleBatchKernel,
         { store, neighbours: this.#neighbours, state: step, out: features, images },
         {
           ...{ runs, batch, count, views, dimension, stepsPerEpoch, firstRow, rows },
-          pairs: this.#pairs,
+          ...{ pairs: this.#pairs, sides: Number(sides) },
           noise: this.#noise,
         },
       )

@@ -2,7 +2,7 @@ import { MlpHead, parameterShapes, type HeadWeights, type MlpHeadConfig } from '
 import { temiHeadShapes, temiLogits, type TemiHeadsConfig } from '../model/temiHeads.ts'
 import type { Device } from '../runtime/device.ts'
 import { formatShape, sameShape, type Shape } from '../runtime/shape.ts'
-import { keep, type Tensor } from '../runtime/tensor.ts'
+import { keep, scope, type Tensor } from '../runtime/tensor.ts'
 
 /** A head on a device, for prediction alone. */
 export interface OpenHead {
@@ -45,7 +45,11 @@ const mlp: HeadKind = {
     const head = new MlpHead(device, mlpConfigOf(shapes) as MlpHeadConfig)
     head.write(weights)
     return {
-      logits: (features) => head.forward(features, false),
+      logits: (features) =>
+        scope(() => {
+          const logits = head.forward(features, false)
+          return logits.view(logits.shape.slice(1))
+        }),
       dispose: () => head.dispose(),
     }
   },
@@ -121,7 +125,9 @@ function mlpConfigOf(shapes: ReadonlyMap<string, Shape>): MlpHeadConfig | string
     return `has matrices at ${matrices.map(({ place }) => place).join(', ')}, expected every second or third place`
   }
   const widths = [matrices[0].shape[1]!, ...matrices.map(({ shape }) => shape[0]!)]
-  return { widths, norm: step === 3 ? 'batch' : 'none' }
+  // A linear layer before a BatchNorm has no bias.
+  const norm = step === 2 ? 'none' : shapes.has('0.bias') && widths.length > 2 ? 'layer' : 'batch'
+  return { widths, norm }
 }
 
 /** Parameters and running statistics. */

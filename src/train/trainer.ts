@@ -153,7 +153,7 @@ class Loop {
     while (step < steps) {
       if (signal?.aborted) await this.#stop(step)
       const wanted = this.#next(step)
-      const count = Math.min(wanted, (await source.prepare?.(step, wanted)) ?? wanted)
+      const count = Math.min(wanted, (await source.prepare?.(step, wanted, seeds)) ?? wanted)
       const start = performance.now()
       await this.#replay(count)
       // Reading the loss is the one readback, and waiting for it is waiting for the steps.

@@ -1,11 +1,24 @@
-import { appendFile, copyFile, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises'
+import {
+  appendFile,
+  copyFile,
+  mkdtemp,
+  readFile,
+  rename,
+  rm,
+  utimes,
+  writeFile,
+} from 'node:fs/promises'
 import { readdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { collectFeatures } from '../../src/cli/collect.ts'
+import { joinCollected, modelNames } from '../../src/cli/mixedModel.ts'
+import { concatFeatures } from '../../src/model/features.ts'
+import { errorOf } from '../support/errorOf.ts'
 import type { Collected, Encoder } from '../../src/cli/collect.ts'
-import { Terminal } from '../../src/cli/terminal.ts'
+import { Looks } from '../../src/cli/looks.ts'
+import { Pace, Terminal } from '../../src/cli/terminal.ts'
 import { openCollection } from '../../src/data/openCollection.node.ts'
 import { compileWorker } from '../data/compileWorker.ts'
 import { makeTar } from '../support/archives.ts'
@@ -22,6 +35,7 @@ const terminal = new Terminal({ quiet: true, json: false })
 
 /** Stands for the vision model: an image's feature is its mean, first and last byte. */
 class MeanEncoder implements Encoder {
+  readonly name = 'mean'
   readonly dimension = 3
   readonly preprocess = preprocess
   readonly batches: number[] = []
@@ -64,7 +78,7 @@ afterAll(async () => {
 })
 
 async function collect(
-  encoder: Encoder,
+  encoder: Parameters<typeof collectFeatures>[1],
   options: { views?: number; cache?: boolean; signal?: AbortSignal } = {},
 ): Promise<Collected> {
   const { views = 2, cache = true, signal } = options
@@ -142,6 +156,80 @@ describe('collectFeatures', () => {
     await utimes(path, new Date(), new Date(1e12))
     const [third, readThird] = await run()
     expect([third.embedded, readThird]).toEqual([0, 6]) // known by content, after a look
+  })
+
+  it('embeds only what a grown and renamed collection has new, as a folder and as an archive', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'keeplight-grown-'))
+    const items = await Promise.all(
+      drawn.slice(0, 9).map(async (name) => ({
+        name: name.replace('/', '-'),
+        content: new Uint8Array(await readFile(join(pictures, name))),
+      })),
+    )
+    const archive = `${folder}.tar`
+    const options = { views: 0, cacheFolder, terminal, decoding: { workerUrl, workers: 1 } }
+    const counts = async (path: string): Promise<number[]> => {
+      const encoder = new MeanEncoder()
+      const { reused, embedded, kept } = await collectFeatures(
+        await openCollection(path),
+        encoder,
+        options,
+      )
+      // What the encoder was given is what was new.
+      expect(encoder.batches.reduce((sum, count) => sum + count, 0)).toBe(embedded)
+      return [reused, embedded, kept.length]
+    }
+    const write = (part: typeof items): Promise<unknown> =>
+      Promise.all(part.map(({ name, content }) => writeFile(join(folder, name), content)))
+    await write(items.slice(0, 6))
+    expect(await counts(folder)).toEqual([0, 6, 6])
+    await write(items.slice(6, 8))
+    await rename(join(folder, items[0].name), join(folder, 'renamed.png'))
+    expect(await counts(folder)).toEqual([6, 2, 8])
+    await writeFile(archive, makeTar(items))
+    expect(await counts(archive)).toEqual([8, 1, 9])
+    await writeFile(archive, makeTar([...items.slice(2), { ...items[0], name: 'renamed.png' }]))
+    await utimes(archive, new Date(), new Date(1e12))
+    expect(await counts(archive)).toEqual([8, 0, 8])
+    await Promise.all([rm(folder, { recursive: true }), rm(archive)])
+  })
+
+  it('takes clean features from a run with the usual views', async () => {
+    const rich = await collect(new MeanEncoder(), { views: 4 })
+    const encoder = new MeanEncoder()
+    const clean = await collect(encoder, { views: 0 })
+    expect([encoder.batches, clean.reused]).toEqual([[], 40])
+    expect(clean.features.clean).toEqual(rich.features.clean)
+    expect(clean.raw).toEqual(rich.raw)
+  })
+
+  it('notes what images look like, and looks later at those of an older cache', async () => {
+    const collection = await openCollection(pictures)
+    const decoding = { workerUrl, workers: 2 }
+    const look = async (cached: boolean) => {
+      const options = { cacheFolder: cached ? cacheFolder : undefined, terminal, decoding }
+      const looks = new Looks(collection, options)
+      const { kept } = await collectFeatures(collection, new MeanEncoder(), {
+        ...{ ...options, views: 0, looks },
+      })
+      const first = looks.seenOf(kept).length
+      await looks.complete(kept)
+      looks.close()
+      return { first, all: kept.map((index) => looks.at(index)) }
+    }
+    const fresh = await look(false)
+    expect([fresh.first, fresh.all.length]).toEqual([40, 40])
+    await collect(new MeanEncoder(), { views: 0 }) // as a version without looks left it
+    const later = await look(true)
+    const again = await look(true)
+    expect([later.first, again.first]).toEqual([0, 40])
+    expect(again.all).toEqual(later.all)
+    const { width, height, bytes } = later.all[0].appearance
+    expect({ width, height, bytes }).toEqual({
+      ...{ width: 160, height: 120 },
+      bytes: (await readFile(join(pictures, drawn[0]))).length,
+    })
+    expect(later.all[0].hash).toBe(fresh.all[0].hash)
   })
 
   it('embeds anew for another model, other views, or without the cache', async () => {
@@ -236,5 +324,94 @@ describe('collectFeatures', () => {
       expect.stringContaining("the cache /sys/keeplight can't be used"),
     )
     warn.mockRestore()
+  })
+})
+
+describe('Pace', () => {
+  it('counts nothing that came from the cache for the rate', () => {
+    vi.useFakeTimers({ toFake: ['performance'] })
+    const pace = new Pace(100, 40)
+    expect(pace.describe(40)).toBe('starting')
+    vi.advanceTimersByTime(2000)
+    expect(pace.describe(60)).toBe('10/s, 4.0 s left')
+    pace.skip(50)
+    expect(pace.describe(60)).toBe('5.0/s, 8.0 s left')
+    pace.skip(100)
+    expect(pace.describe(100)).toBe('cached')
+    vi.useRealTimers()
+  })
+})
+
+describe('several encoders', () => {
+  it('give their features side by side, each from its own cache, for what all could read', async () => {
+    const alone = await collect(new MeanEncoder('one'))
+    const encoders = [new MeanEncoder('one'), new MeanEncoder('two')]
+    const both = await collect({ encoders })
+    expect(encoders.map(({ batches }) => batches.length)).toEqual([0, 4])
+    expect(both).toMatchObject({ kept: alone.kept, raw: alone.raw, reused: 0, embedded: 40 })
+    expect(both.features).toEqual(concatFeatures([alone.features, alone.features]))
+    expect((await collect({ encoders })).reused).toBe(40)
+
+    const few = [3, 5, 8]
+    const part = (kept: readonly number[], value: number): Collected => ({
+      ...alone,
+      ...{ kept, raw: Uint8Array.from(kept), reused: 0 },
+      features: {
+        ...{ count: kept.length, dimension: 1, views: 1 },
+        clean: Float32Array.from(kept, (index) => index * value),
+        augmented: Float32Array.from(kept, (index) => -index * value),
+      },
+      broken: kept.length < 3 ? [{ path: 'a', message: 'late' }] : [],
+    })
+    const joined = joinCollected([part(few, 1), part([3, 8], 2)])
+    expect([...joined.raw]).toEqual([3, 8])
+    expect(joined).toMatchObject({ kept: [3, 8], broken: [{ path: 'a' }] })
+    expect(joined.features).toMatchObject({ count: 2, dimension: 2, views: 1 })
+    expect([...joined.features.augmented]).toEqual([-1, -1, -1, -1])
+  })
+
+  it.each([
+    ['keeplight-tiny', ['keeplight-tiny']],
+    ['clip-vit-l-14 + dino-vit-b-8', ['clip-vit-l-14', 'dino-vit-b-8']],
+    ['./a+./b+c', ['./a', './b', 'c']],
+  ])('%s means %j', async (model, names) => {
+    expect(await modelNames(model)).toEqual(names)
+  })
+
+  it('a file whose name has a plus is one model; a list with gaps or twins is none', async () => {
+    const path = join(cacheFolder, 'a+b.safetensors')
+    await writeFile(path, '')
+    expect(await modelNames(path)).toEqual([path])
+    for (const model of ['a+', '+a', 'a+a']) {
+      await expect(modelNames(model)).rejects.toThrow(/expected different models joined by \+/)
+    }
+  })
+})
+
+describe('concatFeatures', () => {
+  const features = (dimension: number, views: number, values: number[]) => {
+    const count = values.length / dimension / (1 + views)
+    const [clean, augmented] = [values.slice(0, count * dimension), values.slice(count * dimension)]
+    const arrays = { clean: Float32Array.from(clean), augmented: Float32Array.from(augmented) }
+    return { count, dimension, views, ...arrays }
+  }
+
+  it('normalises each encoder’s rows, whatever their scale', () => {
+    const a = features(2, 1, [3, 4, 0, 2, 30, 40, 5, 0])
+    const b = features(1, 1, [7, -1, 0.1, -9])
+    const joined = concatFeatures([a, b])
+    expect(joined).toMatchObject({ count: 2, dimension: 3, views: 1 })
+    const rounded = (data: Float32Array) => [...data].map((value) => Math.fround(value))
+    expect(rounded(joined.clean)).toEqual([0.6, 0.8, 1, 0, 1, -1].map(Math.fround))
+    expect(rounded(joined.augmented)).toEqual([0.6, 0.8, 1, 1, 0, -1].map(Math.fround))
+    expect([...a.clean]).toEqual([3, 4, 0, 2])
+  })
+
+  it('refuses features of other images, and none', () => {
+    const one = features(1, 0, [1, 2])
+    expect(errorOf(() => concatFeatures([one, features(1, 0, [1])])).message).toMatch(
+      /1 images with 0 views beside 2 with 0/,
+    )
+    expect(errorOf(() => concatFeatures([])).code).toBe('validation')
   })
 })

@@ -149,11 +149,7 @@ describe('predictClusters', () => {
 })
 
 /** Logits of one image in double precision. */
-function forward(
-  { widths, norm }: MlpHeadConfig,
-  weights: HeadWeights,
-  x: number[],
-): number[] {
+function forward({ widths, norm }: MlpHeadConfig, weights: HeadWeights, x: number[]): number[] {
   const value = (name: string, i: number): number => weights.get(name)?.data[i] ?? 0
   const length = Math.hypot(...x)
   let y = x.map((entry) => entry / length)

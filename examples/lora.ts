@@ -93,8 +93,15 @@ export async function tune(
       const known = features(seen.length, await clean(seen))
       const probe = { features: held, labels: test.labels }
       const classes = Math.max(...train.labels) + 1
-      return (await linearProbe(known, train.labels, { device, classes, seed, test: probe }))
-        .accuracy
+      return (
+        await linearProbe(known, train.labels, {
+          minSteps: 200,
+          device,
+          classes,
+          seed,
+          test: probe,
+        })
+      ).accuracy
     }
     const frozen = await score()
     const losses = await trainBranches(model, lora, seen, train.labels, options)

@@ -2,7 +2,7 @@ import { gatherLabelsKernel } from '../kernels/gatherLabels.ts'
 import { MlpHead, type HeadWeights } from '../model/mlpHead.ts'
 import type { Device } from '../runtime/device.ts'
 import { crossEntropy } from '../runtime/ops/crossEntropy.ts'
-import { mean } from '../runtime/ops/reduce.ts'
+import { meanRuns } from '../runtime/ops/meanRuns.ts'
 import type { Parameters } from '../runtime/parameters.ts'
 import { keep, type Tensor } from '../runtime/tensor.ts'
 import type { Adapter, AdapterLoss, AdapterSizes, Batch } from './adapter.ts'
@@ -61,7 +61,7 @@ export class LinearProbeAdapter implements Adapter {
       labelSmoothing: this.#smoothing,
       reduction: 'rows',
     })
-    const total = mean(rows, { axes: 1 })
+    const total = meanRuns(rows)
     return { total, terms: total.view([1, this.runs]) }
   }
 

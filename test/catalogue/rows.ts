@@ -5,6 +5,7 @@ import {
   scatterAdd,
   logSoftmax,
   mean,
+  meanRuns,
   softmax,
   sum,
 } from '../../src/runtime/ops/index.ts'
@@ -61,6 +62,15 @@ export const rows: readonly OpCase[] = [
     leaves: ['x'],
     run: ({ x }) => sum(x!, { axes: 1 }),
     reference: ({ x }) => reduce(x!, [5, ROWS, 33], [1], (list) => list.reduce((a, b) => a + b)),
+  },
+  {
+    op: 'meanRuns',
+    name: 'two runs, N(10, 1)',
+    inputs: { x: normal([2, COLUMNS, 5], 1, 1, 10) },
+    leaves: ['x'],
+    run: ({ x }) => meanRuns(x!),
+    reference: ({ x }) =>
+      reduce(x!, [2, COLUMNS, 5], [1], (list) => list.reduce((a, b) => a + b) / COLUMNS),
   },
   ...OVERS.map((over): OpCase => ({
     op: 'mean',

@@ -82,9 +82,9 @@ function sumMiddle(x: F32, { outer, n, inner }: Reduction, out: F32, scale: numb
 }
 
 /** Σ over n of [outer, n, inner] → [outer, inner], into `out`, in an order that n and inner alone decide. */
-export function sumEach(x: F32, out: F32): F32 {
+export function sumEach(x: F32, out: F32, scale = 1): F32 {
   const [outer, n, inner] = x.shape as [number, number, number]
-  sumMiddle(x, { outer, n, inner }, out, 1)
+  sumMiddle(x, { outer, n, inner }, out, scale)
   return out
 }
 

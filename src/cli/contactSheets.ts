@@ -85,9 +85,10 @@ function majorityOf(all: readonly Assignment[]): ReportCluster['majority'] {
   return best
 }
 
-async function loadThumbnails(
+/** Small pictures of the images at some indices, by path; those that can't be read are missing. */
+export async function loadThumbnails(
   chosen: readonly number[],
-  { collection, terminal, signal, decoding }: SheetOptions,
+  { collection, terminal, signal, decoding }: Omit<SheetOptions, 'out'>,
 ): Promise<Map<string, Thumbnail>> {
   const progress = terminal.progress('report', chosen.length, 'thumbnails')
   const indices = [...chosen].sort((a, b) => a - b)
@@ -113,7 +114,11 @@ async function loadThumbnails(
  * The way from the report to an image's file with `/` between parts; undefined when it has no file of
  * its own, and across Windows drives.
  */
-function linkTo(collection: ImageCollection, index: number, out: string): string | undefined {
+export function linkTo(
+  collection: ImageCollection,
+  index: number,
+  out: string,
+): string | undefined {
   const holder = collection.holder?.(index)
   if (!holder?.own) return undefined
   const way = relative(out, holder.path)

@@ -9,6 +9,7 @@ import { addModelsCommand } from './models.ts'
 import { oneLine } from './exitCodes.ts'
 import { addMergeCommand } from './merge.ts'
 import { addPredictCommand } from './predict.ts'
+import { addTsneCommand } from './tsne.ts'
 import { addTuneCommand } from './tune.ts'
 import { addZeroShotCommand } from './zeroShot.ts'
 import { Terminal } from './terminal.ts'
@@ -60,6 +61,7 @@ HF_HUB_OFFLINE say where models come from and are kept.`,
   addInfoCommand(program, context)
   addModelsCommand(program, context)
   addPredictCommand(program, context)
+  addTsneCommand(program, context)
   addTuneCommand(program, context)
   addZeroShotCommand(program, context)
   return program

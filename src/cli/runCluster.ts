@@ -6,6 +6,7 @@ import { KeeplightError } from '../runtime/errors.ts'
 import { toAssignments } from '../train/assignments.ts'
 import { comparePartitions } from './baselines.ts'
 import type { Collected } from './collect.ts'
+import { clusterCloud } from './clusterCloud.ts'
 import { makeContactSheets } from './contactSheets.ts'
 import type { Context } from './context.ts'
 import { prepareOutput } from './files.ts'
@@ -110,7 +111,21 @@ async function finish(
     signal,
   })
   watch.lap('report')
+  const cloud =
+    settings.cloud === false
+      ? undefined
+      : await clusterCloud(
+          { collection, collected, result, assignments, out, model },
+          device,
+          seed,
+          {
+            terminal,
+            signal,
+          },
+        )
+  watch.lap('cloud')
   return writeResults({
+    cloud,
     ...{ collection, collected, result, assignments, scores, clusters, labels },
     ...{ settings, out, model, timings: watch.laps, adapter: device.adapter },
     tuned: device.choices.entries(),

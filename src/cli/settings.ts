@@ -19,6 +19,8 @@ export interface ClusterSettings extends DataSettings, ModelSettings {
   readonly lr?: number
   readonly seed: number
   readonly cache: boolean
+  /** Whether the report gets an image cloud. Default true. */
+  readonly cloud?: boolean
   /** File for a trace of every dispatch. */
   readonly profile?: string
   readonly quiet: boolean
@@ -113,4 +115,5 @@ export function addTrainingOptions(command: Command): Command {
     .option('--lr <x>', 'initial learning rate (0.001)', number(0, 10))
     .option('--seed <n>', 'seed of every random draw', integer(0, 0xffffffff), 0)
     .option('--no-cache', 'neither read nor write the feature cache')
+    .option('--no-cloud', 'leave the image cloud (t-SNE of the logits) out of the report')
 }

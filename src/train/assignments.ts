@@ -48,7 +48,7 @@ function strongestOther(row: Float32Array, cluster: number): number {
 const decimals = (value: number): number => Number(value.toFixed(6))
 
 /**
- * RFC 4180 CSV with a header line and `\n` line ends.
+ * CSV with a header line.
  *
  * @param names what the clusters are called, where they are known classes; by default their numbers
  */
@@ -65,9 +65,12 @@ export function assignmentsCsv(rows: readonly Assignment[], names?: readonly str
     decimals(row.runnerUpProbability),
     ...(withLabels ? [safePath(row.label ?? '')] : []),
   ])
-  return [withLabels ? [...head, 'label'] : head, ...lines]
-    .map((fields) => `${fields.map(csvField).join(',')}\n`)
-    .join('')
+  return toCsv([withLabels ? [...head, 'label'] : head, ...lines])
+}
+
+/** RFC 4180 CSV with `\n` line ends. */
+export function toCsv(lines: readonly (readonly (string | number)[])[]): string {
+  return lines.map((fields) => `${fields.map(csvField).join(',')}\n`).join('')
 }
 
 /** The same rows as JSON. */
@@ -84,7 +87,7 @@ export function assignmentsJson(rows: readonly Assignment[]): string {
  * Spreadsheets run a field that begins with `=`, `+`, `-` or `@` as a formula. `./` before such a
  * path keeps it text, and keeps it the same path.
  */
-function safePath(path: string): string {
+export function safePath(path: string): string {
   return /^[=+\-@\t\r]/.test(path) ? `./${path}` : path
 }
 

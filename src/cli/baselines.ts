@@ -1,7 +1,7 @@
 import { rawEdge } from '../data/decodeMessages.node.ts'
 import type { Features } from '../model/features.ts'
 import type { Device } from '../runtime/device.ts'
-import { inertiaOf } from '../train/cluster.ts'
+import { inertiaOf } from '../train/predictRuns.ts'
 import { normalizeRows } from '../model/features.ts'
 import { kmeans } from '../train/kmeans.ts'
 import {
@@ -91,7 +91,8 @@ function thin(points: Points, limit: number): Points {
   return { data: kept, count: limit, dimension }
 }
 
-function assignToNearest(
+/** Index of the nearest of k centres for each row; ties to the lowest. */
+export function assignToNearest(
   { data, count, dimension }: Points,
   centres: Float32Array,
   k: number,

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import type { Context } from './context.ts'
 import { integer } from './options.ts'
+import { describeRestarts } from './restarts.ts'
 import { runCluster } from './runCluster.ts'
 import {
   addCommonOptions,
@@ -46,7 +47,7 @@ Examples:
 
 Writes assignments.csv, assignments.json, head.safetensors, metrics.json and report.html.
 Features are kept in KEEPLIGHT_CACHE (default: the user's cache folder), so a second run starts
-at once and a stopped run goes on where it was.`,
+at once and a stopped run goes on where it was; --resume takes up a stopped training.`,
     )
     .action(async (data: string, options: ClusterSettings & { clusters: number }) => {
       const { terminal, signal } = context(options)
@@ -66,6 +67,9 @@ export function printSummary(summary: Summary, terminal: Terminal): void {
   const from = images.reused > 0 ? `, ${images.reused} from the cache` : ''
   terminal.print(`${images.used} images in ${summary.settings.k} clusters${from}${left}`)
   terminal.print(scoreTable(scores))
+  const { restarts, spreads } = summary.training
+  const runs = describeRestarts({ restarts, ...spreads })
+  if (runs) terminal.print(runs)
   terminal.print(`report: ${files['report.html']}`)
 }
 

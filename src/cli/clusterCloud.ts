@@ -31,22 +31,32 @@ export async function clusterCloud(
   seed: number,
   context: Context,
 ): Promise<Cloud> {
-  const { kept, raw, features } = collected
-  const { k, head: weights } = result
-  const { count, dimension, clean: data } = features
-  const head = { weights, method: 'scp', dimension, k, model: model.name }
-  const { signal } = context
-  const { logits } = await predictClusters(device, head, { count, dimension, data }, { signal })
+  const { kept, raw } = collected
+  const { k } = result
+  const vectors = await logitsOf(collected.features, result, model, device, context)
   const images = assignments.map(({ path, cluster, probability, label }, i) => {
     const href = linkTo(collection, kept[i], out)
     return { path, cluster, probability, label, ...(href !== undefined && { href }) }
   })
   const limit = LIMIT[device.adapter.software ? 'software' : 'hardware']
-  const iterations = count <= FEW.images ? FEW.iterations : undefined
+  const iterations = images.length <= FEW.images ? FEW.iterations : undefined
   const { cloud } = await makeCloud(
-    { vectors: logits, dimension: k, images, raw, what: 'the head’s logits' },
+    { vectors, dimension: k, images, raw, what: 'the head’s logits' },
     { device, limit, seed, iterations },
     context,
   )
   return cloud
+}
+
+/** [N, K]: what the kept head says of the clean features, before its softmax. */
+async function logitsOf(
+  { count, dimension, clean: data }: Collected['features'],
+  { method, k, head: weights }: ClusterResult,
+  { name }: ModelAbout,
+  device: Device,
+  { signal }: Context,
+): Promise<Float32Array> {
+  const head = { weights, method, dimension, k, model: name }
+  const { logits } = await predictClusters(device, head, { count, dimension, data }, { signal })
+  return logits
 }

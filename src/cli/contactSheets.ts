@@ -85,7 +85,7 @@ function majorityOf(all: readonly Assignment[]): ReportCluster['majority'] {
   return best
 }
 
-/** Small pictures of the images at some indices, by path; those that can't be read are missing. */
+/** Thumbnails of chosen images by their names; of those that can't be read, none. */
 export async function loadThumbnails(
   chosen: readonly number[],
   { collection, terminal, signal, decoding }: Omit<SheetOptions, 'out'>,

@@ -9,6 +9,9 @@ import { addModelsCommand } from './models.ts'
 import { oneLine } from './exitCodes.ts'
 import { addMergeCommand } from './merge.ts'
 import { addPredictCommand } from './predict.ts'
+import { addSearchCommand } from './search.ts'
+import { addBenchPaperCommand } from './studies/benchPaper.ts'
+import { addStudyCommand } from './studies/study.ts'
 import { addTsneCommand } from './tsne.ts'
 import { addTuneCommand } from './tune.ts'
 import { addZeroShotCommand } from './zeroShot.ts'
@@ -61,8 +64,11 @@ HF_HUB_OFFLINE say where models come from and are kept.`,
   addInfoCommand(program, context)
   addModelsCommand(program, context)
   addPredictCommand(program, context)
+  addSearchCommand(program, context)
   addTsneCommand(program, context)
   addTuneCommand(program, context)
+  addBenchPaperCommand(program, context)
+  addStudyCommand(program, context)
   addZeroShotCommand(program, context)
   return program
 }

@@ -1,10 +1,11 @@
 import { dirname, resolve } from 'node:path'
 import type { ImageCollection } from '../data/collection.ts'
 import { cluster, createDevice } from '../index.node.ts'
-import type { ClusterResult, Device } from '../index.node.ts'
+import type { ClusterResult, Device, Divergence } from '../index.node.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import { toAssignments } from '../train/assignments.ts'
 import { comparePartitions } from './baselines.ts'
+import { openCheckpointFile, type CheckpointFile } from './checkpointFile.ts'
 import type { Collected } from './collect.ts'
 import { clusterCloud } from './clusterCloud.ts'
 import { makeContactSheets } from './contactSheets.ts'
@@ -14,6 +15,7 @@ import { featuresOf, openData } from './openData.ts'
 import type { ModelAbout } from './openData.ts'
 import { openEncoder } from './openModel.ts'
 import { profiled } from './profiled.ts'
+import { scpOptionsOf } from './recipe.ts'
 import type { ClusterSettings } from './settings.ts'
 import { Stopwatch } from './stopwatch.ts'
 import { useTuning } from './tuning.ts'
@@ -40,6 +42,7 @@ export async function runCluster(
   await prepareOutput(out)
   const trace = settings.profile === undefined ? undefined : resolve(settings.profile)
   if (trace !== undefined) await prepareOutput(dirname(trace))
+  const checkpoint = await openCheckpointFile(out, settings)
   terminal.note(describeCollection(collection))
 
   const device = await createDevice({ adapter: settings.adapter })
@@ -51,9 +54,12 @@ export async function runCluster(
       const { collected, model } = await featuresOf(opened, settings, device, context, loaded)
       watch.lap('embedding')
       requireImages(data, collected.kept.length, settings.k)
-      const result = await train(collected, settings, device, { terminal, signal })
+      const result = await train(collected, settings, device, checkpoint, { terminal, signal })
+      for (const { seed, diverged } of result.restarts) {
+        if (diverged) terminal.warn(`run of seed ${seed} left out: ${describeDivergence(diverged)}`)
+      }
       watch.lap('training')
-      return finish(
+      const summary = await finish(
         collection,
         collected,
         result,
@@ -63,6 +69,8 @@ export async function runCluster(
           signal,
         },
       )
+      await checkpoint.remove()
+      return summary
     })
   } finally {
     device.close()
@@ -136,25 +144,31 @@ async function train(
   { features }: Collected,
   settings: ClusterSettings,
   device: Device,
+  checkpoint: CheckpointFile,
   { terminal, signal }: Context,
 ): Promise<ClusterResult> {
-  const { k, seed, preset, noise, pairs, restarts, alpha, epochs, minSteps, batch, lr } = settings
+  const { k, seed, preset } = settings
   let progress: ReturnType<typeof terminal.progress> | undefined
   try {
     return await cluster(features, {
-      ...{ k, device, seed, preset, noise, pairs, restarts, alpha, epochs, minSteps, batch },
-      learningRate: lr,
-      signal,
-      onProgress: ({ restart, restarts: runs, step, steps, loss }) => {
-        progress ??= terminal.progress('training', runs * steps, 'steps')
-        const detail = `restart ${restart + 1}/${runs}, loss ${loss.toFixed(3)}`
-        progress.update(restart * steps + step, detail)
+      ...scpOptionsOf(settings),
+      ...{ k, device, seed, preset, signal },
+      ...checkpoint.options,
+      onProgress: ({ restart, runs, restarts, step, steps, loss }) => {
+        progress ??= terminal.progress('training', restarts * steps, 'steps')
+        const whose = runs === 1 ? `run ${restart + 1}` : `runs ${restart + 1} to ${restart + runs}`
+        const detail = `${whose} of ${restarts}, loss ${loss.toFixed(3)}`
+        progress.update(restart * steps + runs * step, detail)
       },
     })
   } finally {
     progress?.stop()
   }
 }
+
+const describeDivergence = ({ step, terms }: Divergence): string =>
+  `its loss is not finite from step ${step} on${terms.length > 0 ? `, in ${terms.join(' and ')}` : ''}; ` +
+  'a lower --lr may help'
 
 function requireImages(data: string, images: number, k: number): void {
   if (images < 2) {

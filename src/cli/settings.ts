@@ -1,22 +1,16 @@
 import { type Command, Option } from 'commander'
 import type { WeightDtype } from '../index.node.ts'
-import { integer, number } from './options.ts'
+import { addCheckpointOptions, type CheckpointSettings } from './checkpointFile.ts'
+import { integer } from './options.ts'
+import { addRecipeOptions, type RecipeSettings } from './recipe.ts'
 
 /** What `keeplight cluster` was asked to do, as parsed. */
-export interface ClusterSettings extends DataSettings, ModelSettings {
+export interface ClusterSettings
+  extends DataSettings, ModelSettings, RecipeSettings, CheckpointSettings {
   readonly k: number
   readonly out: string
   readonly adapter?: string
   readonly views: number
-  readonly preset: 'keeplight' | 'paper'
-  readonly noise?: number
-  readonly pairs?: number
-  readonly restarts?: number
-  readonly alpha?: number
-  readonly epochs?: number
-  readonly minSteps?: number
-  readonly batch?: number
-  readonly lr?: number
   readonly seed: number
   readonly cache: boolean
   /** Whether the report gets an image cloud. Default true. */
@@ -50,6 +44,19 @@ export function addDataOptions(command: Command): Command {
 /** Option of commands that take a file of features and show pictures. */
 export function addImagesOption(command: Command): Command {
   return command.option('--images <data>', 'pictures of a features.safetensors (beside it)')
+}
+
+/** Options of commands to which a head or a file of features names the model. */
+export function addModelOverride(command: Command, whose: string): Command {
+  return command
+    .option('--model <name>', `a model’s name, or a path (${whose})`)
+    .addOption(
+      new Option('--dtype <dtype>', `of the encoder’s weights on the GPU (${whose})`).choices([
+        'f32',
+        'f16',
+        'int8',
+      ]),
+    )
 }
 
 /** What `addDataOptions` parses. */
@@ -90,30 +97,10 @@ export function addModelOptions(command: Command, several = false): Command {
 
 /** Options of training, shared by `cluster` and `demo`. */
 export function addTrainingOptions(command: Command): Command {
-  return addModelOptions(command, true)
+  addModelOptions(command, true)
     .option('--views <n>', 'augmented views of each image', integer(1, 64), 4)
-    .addOption(
-      new Option('--preset <name>', 'keeplight, or the paper’s: --noise 0 --pairs 0 --restarts 1')
-        .choices(['keeplight', 'paper'])
-        .default('keeplight'),
-    )
-    .option('--noise <x>', 'Gaussian noise on features, in their deviations (2)', number(0, 100))
-    .option(
-      '--pairs <n>',
-      'pair views of an image’s n nearest; 0: of itself (10)',
-      integer(0, 1000),
-    )
-    .option(
-      '--restarts <n>',
-      'training runs; the one of lowest inertia is kept (8)',
-      integer(1, 1000),
-    )
-    .option('--alpha <x>', 'weight of the entropy term (by k)', number(0, 1000))
-    .option('--epochs <n>', 'passes over the images (30)', integer(1))
-    .option('--min-steps <n>', 'training steps at least (600)', integer(1))
-    .option('--batch <n>', 'images in a step (512, fewer for few images)', integer(2))
-    .option('--lr <x>', 'initial learning rate (0.001)', number(0, 10))
     .option('--seed <n>', 'seed of every random draw', integer(0, 0xffffffff), 0)
     .option('--no-cache', 'neither read nor write the feature cache')
     .option('--no-cloud', 'leave the image cloud (t-SNE of the logits) out of the report')
+  return addCheckpointOptions(addRecipeOptions(command))
 }

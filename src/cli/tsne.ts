@@ -20,12 +20,17 @@ import { evenly, makeCloud, type CloudInput, type LaidOut } from './makeCloud.ts
 import { featuresOf, openData, type OpenedData } from './openData.ts'
 import { openHead, openModelOf, type OpenedHead, type OptionalModel } from './openHead.ts'
 import { integer, number } from './options.ts'
-import { addModelOverride } from './predict.ts'
 import { cloudSection, largePictures, type LargePicture } from './report/cloud.ts'
 import type { CloudPoint } from './report/cloudData.ts'
 import { cloudScript } from './report/cloudScript.ts'
 import { renderPage } from './report/page.ts'
-import { addCommonOptions, addDataOptions, addImagesOption, type DataSettings } from './settings.ts'
+import {
+  addCommonOptions,
+  addDataOptions,
+  addImagesOption,
+  addModelOverride,
+  type DataSettings,
+} from './settings.ts'
 import { useTuning } from './tuning.ts'
 
 interface TsneSettings extends DataSettings, OptionalModel {

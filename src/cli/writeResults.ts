@@ -10,6 +10,7 @@ import { writeFileAtomic } from './files.ts'
 import type { ModelAbout } from './openData.ts'
 import { renderReport } from './report.ts'
 import type { ReportCluster, ReportData, Score } from './report/data.ts'
+import { scoreRestarts } from './restarts.ts'
 import type { ClusterSettings } from './settings.ts'
 import { formatDuration } from './terminal.ts'
 
@@ -83,14 +84,21 @@ function summarize(results: RunResults) {
       steps: result.steps,
       batch: result.batch,
       kept: result.kept,
-      inertia: result.inertia,
-      restarts: result.restarts,
+      method: result.method,
+      sideBySide: result.groups,
+      ...restartFigures(results),
     },
     cache,
     adapter: results.adapter,
     seconds: Object.fromEntries(results.timings.map(({ name, seconds }) => [name, seconds])),
     broken,
   }
+}
+
+/** The kept run's inertia, every run's figures, and what they come to. */
+function restartFigures({ result, labels }: RunResults) {
+  const { restarts, ...spreads } = scoreRestarts(result, labels)
+  return { inertia: result.inertia, restarts, spreads }
 }
 
 function trainingSettings({ settings, result }: RunResults) {
@@ -100,7 +108,7 @@ function trainingSettings({ settings, result }: RunResults) {
 
 function headFile(results: RunResults): Uint8Array {
   const { model, result } = results
-  const about = { model: model.name, modelHash: model.hash, method: 'scp' }
+  const about = { model: model.name, modelHash: model.hash, method: result.method }
   const settings = trainingSettings(results)
   return serializeHead(result.head, { ...about, settings }, { keeplight: version })
 }
@@ -114,7 +122,8 @@ function confusionOf({ labels, collection, result }: RunResults): ReportData['co
 }
 
 function toReport(results: RunResults): ReportData {
-  const { collection, collected, result, scores, clusters, model, adapter, timings } = results
+  const { collection, collected, result, scores, clusters, labels } = results
+  const { model, adapter, timings } = results
   const { kept, reused, broken } = collected
   const seconds = timings.reduce((sum, lap) => sum + lap.seconds, 0)
   const { k, ...settings } = trainingSettings(results)
@@ -129,7 +138,7 @@ function toReport(results: RunResults): ReportData {
     scores,
     confusion: confusionOf(results),
     trace: result.trace,
-    restarts: result.restarts,
+    restarts: scoreRestarts(result, labels),
     kept: result.kept,
     broken,
     settings: [

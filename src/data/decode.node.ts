@@ -42,6 +42,8 @@ export interface DecodeOptions extends PoolSettings {
   readonly reduce?: boolean
   /** Makes the small picture of raw-pixel k-means too. Default true. */
   readonly raw?: boolean
+  /** Makes the pictures that fresh views are cut from, and no views. Default false. */
+  readonly pictures?: boolean
 }
 
 /** One image's outcome; `index` is its place in the collection, `path` its name there. */
@@ -70,9 +72,9 @@ export function decodeCollection(
   options: DecodeOptions,
 ): AsyncGenerator<DecodedImage> {
   const { preprocess, views, seed = 0, known = new Set<string>() } = options
-  const { reduce = true, raw = true } = options
+  const { reduce = true, raw = true, pictures = false } = options
   return runPool<ViewsResult>(collection, options, {
-    ...{ kind: 'views', preprocess, views, seed, known, reduce, raw },
+    ...{ kind: 'views', preprocess, views, seed, known, reduce, raw, pictures },
   })
 }
 

@@ -1,6 +1,7 @@
 import type { PreprocessConfig } from '../model/preprocess.ts'
 import type { ImageContent } from './collection.ts'
 import type { Thumbnail } from './decodeImage.node.ts'
+import type { ViewPicture } from './viewPicture.ts'
 
 /** Edge of the small raw picture that raw-pixel k-means works on. */
 export const rawEdge = 32
@@ -19,6 +20,8 @@ export type WorkerConfig =
       readonly reduce: boolean
       /** Whether the picture that raw-pixel k-means sees is made too. */
       readonly raw: boolean
+      /** Makes what fresh views are cut from, in the place of views. */
+      readonly pictures: boolean
     }
   | { readonly kind: 'thumbnail'; readonly height: number }
 
@@ -38,6 +41,8 @@ export interface ViewsResult {
   readonly image?: {
     /** (1 + views) · size · size · 3 bytes, the clean view first. */
     readonly views: Uint8Array
+    /** What fresh views are cut from, where it was asked for; `views` is empty then. */
+    readonly picture?: ViewPicture
     /** 32 · 32 · 3 bytes: the picture as raw-pixel k-means sees it; empty unless asked for. */
     readonly raw: Uint8Array
     /** Upright size of the picture in the file, and its EXIF orientation. */

@@ -12,6 +12,7 @@ import {
 import type { DecodedPixels, Thumbnail } from './decodeImage.node.ts'
 import { maximumFileBytes } from './limits.ts'
 import { rawEdge } from './decodeMessages.node.ts'
+import { viewPicture, type ViewPicture } from './viewPicture.ts'
 import type {
   ReadableContent,
   ViewsResult,
@@ -81,15 +82,24 @@ async function makeViews(
       ? await decodePixels(source, asked.reduce ? 4 * model.resize : undefined)
       : asDecoded(source)
   // Views follow from the content, so that they don't depend on a file's place in the folder.
-  const prepared = prepareViews(pixels, model, { views, seed, stream: digest.readUInt32LE(0) })
+  const stream = digest.readUInt32LE(0)
+  const picture = asked.pictures ? viewPicture(pixels, model, stream) : undefined
+  const prepared = picture ? new Uint8Array() : prepareViews(pixels, model, { views, seed, stream })
   const small = { ...model, size: rawEdge, resize: rawEdge }
   const raw = ownBytes(asked.raw ? preprocess(pixels, small).data : new Uint8Array())
   const { originalWidth: width, originalHeight: height, orientation } = pixels
   return {
-    result: { hash, image: { views: prepared, raw, width, height, orientation } },
-    transfer: [prepared.buffer as ArrayBuffer, raw.buffer as ArrayBuffer],
+    result: {
+      hash,
+      image: { views: prepared, raw, width, height, orientation, ...(picture && { picture }) },
+    },
+    transfer: [prepared.buffer, raw.buffer as ArrayBuffer, ...picturesBuffer(picture)],
   }
 }
+
+/** The buffer that a picture has to itself; pixels that stay as they are may share theirs. */
+const picturesBuffer = (picture: ViewPicture | undefined): ArrayBuffer[] =>
+  picture && 'data' in picture ? [picture.data.buffer] : []
 
 /** SHA-256 of a file's bytes; of pixels, with their size before them. */
 function digestOf(source: Source): Buffer {

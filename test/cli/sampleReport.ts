@@ -57,16 +57,22 @@ export async function sampleReport(
     },
     trace: steps.map((step) => ({
       step,
+      learningRate: 1e-3,
       total: -9 + 9 * Math.exp(-step / 90) + 0.15 * Math.sin(step),
       crossEntropy: 2.3 * Math.exp(-step / 120),
       confidence: 2.3 * Math.exp(-step / 80),
       negativeEntropy: -4.6 + Math.exp(-step / 50),
     })),
-    restarts: [
-      { seed: 0, inertia: 0.3321, loss: -8.91 },
-      { seed: 1, inertia: 0.312, loss: -9.01 },
-      { seed: 2, inertia: 0.3502, loss: -8.7 },
-    ],
+    restarts: {
+      restarts: [
+        { seed: 0, inertia: 0.3321, loss: -8.91, accuracy: 0.91 },
+        { seed: 1, inertia: 0.312, loss: -9.01, accuracy: 0.968 },
+        { seed: 2, inertia: NaN, loss: NaN, diverged: { step: 12, terms: [] } },
+      ],
+      inertia: { mean: 0.32205, deviation: 0.0142, best: 0.312 },
+      loss: { mean: -8.96, deviation: 0.07, best: -9.01 },
+      accuracy: { mean: 0.939, deviation: 0.041, best: 0.968 },
+    },
     kept: 1,
     broken: [{ path: nameOf(0, 0), message: 'damaged: premature end of JPEG image' }],
     settings: [

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { scpLossKernel } from '../../src/kernels/scpLoss.ts'
+import { scpLossForm } from '../../src/runtime/ops/scpLoss.ts'
 import type { Tensor } from '../../src/runtime/tensor.ts'
 import { scpLoss } from '../reference/scpLoss.ts'
 import { expectClose } from '../support/compare.ts'
@@ -8,6 +9,7 @@ import { runKernel } from '../support/kernels.ts'
 import { randomArray } from '../support/random.ts'
 
 const weights = { crossEntropy: 1, confidence: 1, entropy: 2 }
+const form = { ...scpLossForm({}), runs: 1 }
 
 describe('scpLoss', () => {
   const device = useDevice()
@@ -23,7 +25,7 @@ describe('scpLoss', () => {
       scpLossKernel({ ring: false }),
       { logits: { data: logits as Float32Array<ArrayBuffer>, shape: [2 * batch, clusters] } },
       { terms: [4], dLogits: [2 * batch, clusters], scratch: [5 * batch + 2 * clusters] },
-      { batch, clusters, ...own, steps: 1 },
+      { batch, clusters, ...own, ...form, steps: 1 },
     )
 
   it.each([
@@ -98,7 +100,7 @@ describe('scpLoss', () => {
         trace,
         current,
       },
-      { batch, clusters, ...weights, steps },
+      { batch, clusters, ...weights, ...form, steps },
     )
     const expected = new Float32Array(steps * 5).fill(NaN)
     expected.set(await terms.read(), 3 * 5)

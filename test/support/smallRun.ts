@@ -57,5 +57,5 @@ export async function smallRun(device: Device, model: VisionModel): Promise<Smal
 
 function rowValues(row: TraceRow): number[] {
   const { step, total, crossEntropy, confidence, negativeEntropy, learningRate } = row
-  return [step, total, crossEntropy, confidence, negativeEntropy, learningRate]
+  return [step, total, crossEntropy!, confidence!, negativeEntropy!, learningRate]
 }

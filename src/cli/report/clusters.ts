@@ -1,4 +1,4 @@
-import type { ReportCluster, ReportData, ReportImage } from './data.ts'
+import type { ReportCluster, ReportData, ReportImage, ReportPicture } from './data.ts'
 import { count, percent } from './format.ts'
 import { hrefOf, markup, webpAddress, type Html } from './html.ts'
 
@@ -63,7 +63,8 @@ function tileOf(image: ReportImage, majority: string | undefined): Html {
   </li>`
 }
 
-function picture({ thumbnail }: ReportImage, alt: string): Html {
+/** An image's thumbnail, or its name where there is none. */
+export function picture({ thumbnail }: ReportPicture, alt: string): Html {
   if (!thumbnail) return markup`<span>${alt}</span>`
   const { width, height, bytes } = thumbnail
   return markup`<img src="${webpAddress(bytes)}" width="${width}" height="${height}" alt="${alt}" />`

@@ -1,9 +1,9 @@
 import type { Assignment } from '../../train/assignments.ts'
+import type { RestartScores } from '../restarts.ts'
 import type { Cloud } from './cloudData.ts'
 
-/** A picture of a contact sheet. */
-export interface ReportImage {
-  readonly assignment: Assignment
+/** An image as a report shows it. */
+export interface ReportPicture {
   /** Path from the report to the image file, where one exists. */
   readonly href?: string
   /** WebP bytes; undefined when the file could not be read again. */
@@ -12,6 +12,11 @@ export interface ReportImage {
     readonly height: number
     readonly bytes: Uint8Array
   }
+}
+
+/** A picture of a contact sheet. */
+export interface ReportImage extends ReportPicture {
+  readonly assignment: Assignment
 }
 
 export interface ReportCluster {
@@ -39,19 +44,12 @@ export interface Score {
   readonly agreement: number
 }
 
-/** One step of training: the loss, its three terms, and the learning rate. */
+/** One step of training: the loss, each of its terms by name, and the learning rate. */
 export interface TracePoint {
   readonly step: number
   readonly total: number
-  readonly crossEntropy: number
-  readonly confidence: number
-  readonly negativeEntropy: number
-}
-
-export interface Restart {
-  readonly seed: number
-  readonly inertia: number
-  readonly loss: number
+  readonly learningRate: number
+  readonly [term: string]: number
 }
 
 /** Everything that the report shows. */
@@ -70,7 +68,7 @@ export interface ReportData {
     readonly counts: readonly (readonly number[])[]
   }
   readonly trace: readonly TracePoint[]
-  readonly restarts: readonly Restart[]
+  readonly restarts: RestartScores
   /** Index of the restart that was kept. */
   readonly kept: number
   readonly broken: readonly { readonly path: string; readonly message: string }[]

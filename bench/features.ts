@@ -7,7 +7,7 @@
  * reference's; 1: one does not; 2: it could not run.
  */
 import { join } from 'node:path'
-import { runKmeans, runScp, type MethodContext } from '../src/cli/studies/methods.ts'
+import { runKmeans, runTraining, type MethodContext } from '../src/cli/studies/methods.ts'
 import {
   agreementLimit,
   correlation,
@@ -129,7 +129,7 @@ async function runRow(
   const onProgress = (done: number, all: number, detail: string): void => {
     printProgress(`${title}, steps of ${seeds} runs (${detail})`, done, all)
   }
-  return runScp({ ...context, onProgress }, 0, seeds, { preset: 'paper', minSteps, ...scp })
+  return runTraining({ ...context, onProgress }, 0, seeds, { preset: 'paper', minSteps, ...scp })
 }
 
 /** Prints our row over the reference's, and says whether all three means agree. */

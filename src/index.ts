@@ -116,6 +116,7 @@ export type { Holder, ImageCollection, ImageContent } from './data/collection.ts
 export { decodeImage } from './data/decode.ts'
 export { embedImages, type EmbedOptions } from './data/embedImages.ts'
 export { prepareViews, type ViewOptions } from './data/augment.ts'
+export { viewPicture, type ViewPicture } from './data/viewPicture.ts'
 export { drawScene, sceneKinds, type SceneKind } from './data/scenes.ts'
 
 export type { Adapter, AdapterLoss, AdapterMaker, AdapterSizes, Batch } from './train/adapter.ts'
@@ -133,6 +134,12 @@ export type {
   ClusterResult,
   SourceMaker,
 } from './train/cluster.ts'
+export { chooseSource, type SourceOptions } from './train/chooseSource.ts'
+export { HostRows } from './train/hostRows.ts'
+export { StreamingSource } from './train/streamingSource.ts'
+export { OnlineSource } from './train/onlineSource.ts'
+export type { OnlineOptions, OnlineProgress, OnlineViews } from './train/onlineSource.ts'
+export type { OnlineEncoder } from './train/viewEmbedder.ts'
 export type { RestartSummary } from './train/checkpoint.ts'
 export { FeatureStore } from './train/featureStore.ts'
 export { linearProbe } from './train/linearProbe.ts'

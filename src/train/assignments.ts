@@ -8,6 +8,8 @@ export interface Assignment {
   readonly runnerUpProbability: number
   /** Name of the image's class, where the folder has classes. */
   readonly label?: string
+  /** Path of the image that this one is a lesser copy of. */
+  readonly duplicateOf?: string
 }
 
 /**
@@ -15,6 +17,7 @@ export interface Assignment {
  *
  * @param probabilities N · K, by images
  * @param labels class names of the images, where known
+ * @param copies for a path, that of the image that it is a lesser copy of
  */
 export function toAssignments(
   paths: readonly string[],
@@ -22,6 +25,7 @@ export function toAssignments(
   probabilities: Float32Array,
   k: number,
   labels?: readonly string[],
+  copies?: ReadonlyMap<string, string>,
 ): Assignment[] {
   return paths.map((path, i) => {
     const row = probabilities.subarray(i * k, (i + 1) * k)
@@ -34,8 +38,14 @@ export function toAssignments(
       runnerUp,
       runnerUpProbability: row[runnerUp],
       ...(labels && { label: labels[i] }),
+      ...(copies?.has(path) && { duplicateOf: copies.get(path)! }),
     }
   })
+}
+
+/** Whether the head is unsure of an image: its cluster is less than twice as probable as the runner-up. */
+export function isUncertain({ probability, runnerUpProbability }: Assignment): boolean {
+  return probability < 2 * runnerUpProbability
 }
 
 function strongestOther(row: Float32Array, cluster: number): number {
@@ -55,7 +65,10 @@ const decimals = (value: number): number => Number(value.toFixed(6))
 export function assignmentsCsv(rows: readonly Assignment[], names?: readonly string[]): string {
   const withLabels = rows.some((row) => row.label !== undefined)
   const what = names ? 'class' : 'cluster'
+  const withCopies = rows.some((row) => row.duplicateOf !== undefined)
   const head = ['path', what, 'probability', 'runner_up', 'runner_up_probability']
+  if (withLabels) head.push('label')
+  if (withCopies) head.push('duplicate_of')
   const nameOf = (cluster: number): string | number => (names ? safePath(names[cluster]!) : cluster)
   const lines = rows.map((row) => [
     safePath(row.path),
@@ -64,8 +77,9 @@ export function assignmentsCsv(rows: readonly Assignment[], names?: readonly str
     nameOf(row.runnerUp),
     decimals(row.runnerUpProbability),
     ...(withLabels ? [safePath(row.label ?? '')] : []),
+    ...(withCopies ? [safePath(row.duplicateOf ?? '')] : []),
   ])
-  return toCsv([withLabels ? [...head, 'label'] : head, ...lines])
+  return toCsv([head, ...lines])
 }
 
 /** RFC 4180 CSV with `\n` line ends. */

@@ -4,7 +4,7 @@ import type { Device } from '../runtime/device.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import { withRecovery } from '../runtime/recovery.ts'
 import type { Adapter, AdapterMaker } from './adapter.ts'
-import { ResidentSource, type BatchSource, type SamplingOptions } from './batchSource.ts'
+import type { BatchSource } from './batchSource.ts'
 import {
   expectJob,
   hashFeatures,
@@ -15,8 +15,9 @@ import {
   type Job,
   type RestartSummary,
 } from './checkpoint.ts'
-import { FeatureStore } from './featureStore.ts'
+import { chooseSource, type SourceOptions } from './chooseSource.ts'
 import { nearestNeighbours } from './neighbours.ts'
+import { OnlineSource, type OnlineViews } from './onlineSource.ts'
 import { decayMatricesOfRuns, parameterGroups } from './parameterGroups.ts'
 import {
   argmaxRows,
@@ -59,7 +60,7 @@ export interface ClusterMethod {
 export type SourceMaker = (
   device: Device,
   features: Features,
-  options: SamplingOptions & Pick<ScpSettings, 'normalize'>,
+  options: SourceOptions,
 ) => BatchSource | Promise<BatchSource>
 
 export interface ClusterOptions extends Partial<ScpSettings> {
@@ -69,7 +70,14 @@ export interface ClusterOptions extends Partial<ScpSettings> {
   readonly preset?: Preset
   /** Default: SCP, by the settings. */
   readonly method?: ClusterMethod
-  /** Default: all features on the GPU. */
+  /** Trains on views that are made while it trains; those among the features are not looked at. */
+  readonly online?: OnlineViews | undefined
+  /**
+   * Bytes of features that may lie on the GPU. More stay on the host, and the rows of the coming steps
+   * are uploaded, to the same bits; 0 forces that. Default 4 GiB.
+   */
+  readonly memoryBudget?: number | undefined
+  /** Default: what `memoryBudget` says. */
   readonly source?: SourceMaker
   /** Run r's seed is seed + r. Default 0. */
   readonly seed?: number
@@ -118,8 +126,8 @@ export interface ClusterResult {
 
 const DEFAULT_MEMORY = 2 ** 30
 
-const resident: SourceMaker = (device, features, { normalize, ...options }) =>
-  new ResidentSource(device, new FeatureStore(device, features, normalize), options)
+/** Of features on the GPU, unless told otherwise. */
+const DEFAULT_BUDGET = 2 ** 32
 
 /**
  * Clusters images by SCP (Li et al., arXiv 2502.04226): an MLP head with a softmax over K clusters,
@@ -149,12 +157,15 @@ export async function cluster(features: Features, options: ClusterOptions): Prom
   let source: BatchSource | undefined
   try {
     const clean = cleanRows(features)
-    source = await openSource(features, clean, settings, batch, options)
     const memory = options.memory ?? DEFAULT_MEMORY
     const groups = runGroups(device, one, 2 * batch, settings.restarts, memory)
+    source = await openSource(features, clean, settings, {
+      ...{ ...options, batch, seed, runs: Math.max(...groups) },
+    })
     const checkpointed = options.onCheckpoint !== undefined || options.resume !== undefined
     const job: Job = {
-      ...{ method: method.name, k, seed, groups, settings },
+      ...{ method: method.name, k, seed, groups },
+      settings: { ...settings, ...(options.online && { online: options.online.refresh ?? 1 }) },
       features: checkpointed ? hashFeatures(features) : '',
     }
     const steps = Math.max(settings.minSteps, settings.epochs * source.stepsPerEpoch)
@@ -196,15 +207,19 @@ async function openSource(
   features: Features,
   clean: Float32Array,
   { pairs, noise, dropLast, normalize }: ScpSettings,
-  batch: number,
-  { device, signal, source = resident }: ClusterOptions,
+  { device, signal, source, online, ...options }: ClusterOptions & Record<Sizes, number>,
 ): Promise<BatchSource> {
   const { count, dimension } = features
+  const { batch, seed, runs, memoryBudget = DEFAULT_BUDGET } = options
   const search = (): Promise<Uint32Array<ArrayBuffer>> =>
-    nearestNeighbours(device, clean, { count, dimension, neighbours: pairs })
+    nearestNeighbours(device, clean, { count, dimension, neighbours: pairs, memory: memoryBudget })
   const neighbours = pairs > 0 ? await withRecovery(device, search, { signal }) : undefined
-  return source(device, features, { batch, pairs, neighbours, noise, dropLast, normalize })
+  const sampling = { batch, pairs, neighbours, noise, dropLast, normalize }
+  if (online) return OnlineSource.open(device, features, online, { ...sampling, seed, signal })
+  return (source ?? chooseSource)(device, features, { ...sampling, runs, memoryBudget })
 }
+
+type Sizes = 'batch' | 'seed' | 'runs'
 
 interface Parts {
   readonly settings: ScpSettings
@@ -283,7 +298,8 @@ class ClusterRun {
           ...(adam && { adam }),
           ...(snapshotEvery !== undefined && { snapshotEvery }),
           learningRates:
-            learningRates?.(steps, source.batch) ?? cosineSchedule(steps, learningRate, finalLearningRate),
+            learningRates?.(steps, source.batch) ??
+            cosineSchedule(steps, learningRate, finalLearningRate),
           onProgress: ({ step, losses }) => {
             const finite = losses.filter(Number.isFinite)
             const loss = finite.reduce((sum, value) => sum + value, 0) / finite.length

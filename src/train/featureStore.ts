@@ -56,9 +56,14 @@ export function storeChunks(
 ): StoreChunk[] {
   const most = Math.floor(device.limits.maxStorageBufferBindingSize / (dimension * 4))
   const chunks: StoreChunk[] = []
-  for (let firstRow = 0; firstRow < total; firstRow += most) {
-    const rows = Math.min(most, total - firstRow)
-    chunks.push({ firstRow, rows, tensor: keep(make(firstRow, rows, [rows, dimension])) })
+  try {
+    for (let firstRow = 0; firstRow < total; firstRow += most) {
+      const rows = Math.min(most, total - firstRow)
+      chunks.push({ firstRow, rows, tensor: keep(make(firstRow, rows, [rows, dimension])) })
+    }
+  } catch (error) {
+    chunks.forEach(({ tensor }) => tensor.dispose())
+    throw error
   }
   return chunks
 }

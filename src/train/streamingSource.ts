@@ -69,7 +69,7 @@ export class StreamingSource implements BatchSource {
     this.#options = options
     this.#neighbours = pairs > 0 && neighbours ? neighbours : new Uint32Array()
     const bytes = runs * 2 * batch * dimension * 4
-    const most = Math.min(RING_BYTES, device.maxBindingBytes)
+    const most = Math.min(RING_BYTES, device.limits.maxStorageBufferBindingSize)
     this.#room = Math.max(1, Math.min(MOST_STEPS, Math.floor(most / bytes)))
     const shape = [this.#room, runs, 2 * batch]
     this.#ring = keep(

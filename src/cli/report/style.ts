@@ -56,9 +56,14 @@ p { margin: .3rem 0; }
 .sheet li.gap, .sheet li.lost { flex: 0 0 auto; display: grid; place-items: center; min-width: 7rem; padding: 0 .8rem; font-size: .85rem; color: var(--soft); text-align: center; background: none; border: 1px dashed var(--line); }
 .sheet li.end { flex: 1000 0 0; height: 0; }
 .sheet img { display: block; width: auto; min-width: 100%; max-width: 100%; height: 100%; object-fit: cover; }
-.sheet .p { position: absolute; right: 4px; bottom: 4px; padding: 0 .36rem; border-radius: 99px; font-size: .7rem; line-height: 1.45; color: #fff; background: rgb(0 0 0 / .58); font-variant-numeric: tabular-nums; }
+.sheet .p { position: absolute; right: 4px; bottom: 4px; max-width: calc(100% - 8px); overflow: hidden; white-space: nowrap; text-overflow: ellipsis; padding: 0 .36rem; border-radius: 99px; font-size: .7rem; line-height: 1.45; color: #fff; background: rgb(0 0 0 / .58); font-variant-numeric: tabular-nums; }
 .sheet li.other::after { content: ""; position: absolute; inset: 0; border: 3px solid var(--warn); border-radius: 7px; pointer-events: none; }
-.sheet li.faint { opacity: .55; }
+.sheet li.best { outline: 3px solid var(--accent); outline-offset: -3px; }
+.finding { margin: 1.4rem 0 .3rem; }
+.groups { display: flex; flex-wrap: wrap; gap: .9rem 1.6rem; margin-top: .6rem; }
+.groups .sheet li { flex-grow: 0; }
+.finding + .sheet, .finding + .soft { margin-bottom: .6rem; }
+.sheet li.faint img { opacity: .4; }
 .query > header { display: flex; align-items: center; gap: 1.1rem; margin-top: 3rem; }
 .query > header h2 { margin: 0; overflow-wrap: anywhere; }
 .query h3 { margin-top: 1.4rem; }
@@ -88,6 +93,11 @@ ${Array.from({ length: 10 }, (_, i) => `.h${i + 1} { background: rgb(var(--heat)
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(17rem, 100%), 1fr)); gap: .9rem; margin-top: .8rem; }
 .charts.wide { grid-template-columns: 1fr; }
 .charts.wide .plot { max-width: 52rem; margin: 0 auto; }
+.film .controls { display: flex; gap: .8rem; align-items: center; max-width: 52rem; margin: .4rem auto; }
+.film input { flex: 1; accent-color: var(--accent); }
+.film button { min-width: 5rem; padding: .3rem .8rem; font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--line); border-radius: 8px; cursor: pointer; }
+.film [hidden] { display: none; }
+.charts.pair { grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); }
 td.mid { text-align: center; }
 .chart { margin: 0; padding: .8rem 1rem .5rem; background: var(--card); border: 1px solid var(--line); border-radius: 12px; box-shadow: var(--shadow); }
 .chart figcaption { display: flex; justify-content: space-between; font-size: .88rem; color: var(--soft); }

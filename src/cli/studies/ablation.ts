@@ -2,13 +2,13 @@ import { join } from 'node:path'
 import type { Context } from '../context.ts'
 import { barPlot } from '../plot/plots.ts'
 import { markup, type Html } from '../report/html.ts'
-import { factList, writeStudy, type StudyFiles } from './output.ts'
+import { factList, madeBy, writeStudy, type StudyFiles } from './output.ts'
 import { ablationRows, bestOfFifty, publishedAblation, type AblationRow } from './paper.ts'
-import { scpRow } from './rows.ts'
+import { trainedRow } from './rows.ts'
 import { computeCells, seedsOf, trainSettings, withSession } from './session.ts'
 import type { PresetSettings } from './study.ts'
 import { CellStore, type Cell } from './store.ts'
-import { summarizeRow, summaryText, type RowSummary } from './tables.ts'
+import { runsCsv, summarizeRow, summaryText, type RowSummary } from './tables.ts'
 
 /** Table 4: SCP with every subset of its loss's terms, weights 0, or 1 and α. */
 export async function runAblation(settings: PresetSettings, context: Context): Promise<StudyFiles> {
@@ -17,7 +17,7 @@ export async function runAblation(settings: PresetSettings, context: Context): P
     const base = { ...trainSettings(settings), preset: settings.preset }
     const rows = ablationRows.map(({ name, terms }) => {
       const { crossEntropy, confidence, entropy } = terms
-      return scpRow(name, seedsOf(settings), 1, {
+      return trainedRow(name, seedsOf(settings), 1, {
         ...base,
         crossEntropyWeight: Number(crossEntropy),
         confidenceWeight: Number(confidence),
@@ -30,12 +30,13 @@ export async function runAblation(settings: PresetSettings, context: Context): P
     const plot = ablationPlot(names, find)
     const published = ablationRows.map((row) => ({ row: row.name, published: row.published }))
     const summaries = names.flatMap((name) => ablationRows.map((row) => find(name, row.name)))
-    const summary = { model: session.model.name, summaries, published }
-    const files = await writeStudy(session, store, {
+    const summary = { ...madeBy(session), summaries, published }
+    await store.write(summary)
+    const files = await writeStudy(session, {
       name: 'ablation',
       title: 'Ablation of the loss',
-      subtitle: `${names.join(', ')} by ${session.model.name}: mean ± standard deviation over ${settings.seeds} seeds`,
-      ...{ summary, cells, plots: { '': plot } },
+      subtitle: `${names.join(', ')} by ${session.modelName}: mean ± standard deviation over ${settings.seeds} seeds`,
+      ...{ csv: runsCsv(cells), plots: { '': plot } },
       main: [
         markup`<h2>ACC by the terms of the loss</h2>
           <p class="soft">

@@ -3,13 +3,13 @@ import type { Context } from '../context.ts'
 import { linePlot } from '../plot/plots.ts'
 import { markup, type Html } from '../report/html.ts'
 import { summariesOf } from './ablation.ts'
-import { factList, writeStudy, type StudyFiles } from './output.ts'
-import { scpRow } from './rows.ts'
+import { factList, madeBy, writeStudy, type StudyFiles } from './output.ts'
+import { trainedRow } from './rows.ts'
 import { metricNames, metrics, type Metric } from './scores.ts'
 import { computeCells, seedsOf, trainSettings, withSession } from './session.ts'
 import type { AlphaSettings } from './study.ts'
 import { CellStore } from './store.ts'
-import { scoreTable, summaryText, textTable, type TableRow } from './tables.ts'
+import { runsCsv, scoreTable, summaryText, textTable, type TableRow } from './tables.ts'
 
 const rowName = (alpha: number): string => `α = ${alpha}`
 
@@ -25,7 +25,7 @@ export async function runAlpha(settings: AlphaSettings, context: Context): Promi
     const alphas = [...settings.alphas].sort((a, b) => a - b)
     const base = { ...trainSettings(settings), preset: settings.preset }
     const rows = alphas.map((alpha) =>
-      scpRow(rowName(alpha), seedsOf(settings), 1, { ...base, alpha }),
+      trainedRow(rowName(alpha), seedsOf(settings), 1, { ...base, alpha }),
     )
     const cells = await computeCells(session, rows, store)
     const find = summariesOf(cells)
@@ -38,12 +38,13 @@ export async function runAlpha(settings: AlphaSettings, context: Context): Promi
     const summaries = names.flatMap((name) =>
       alphas.map((alpha) => ({ alpha, ...find(name, rowName(alpha)) })),
     )
-    const summary = { model: session.model.name, summaries }
-    const files = await writeStudy(session, store, {
+    const summary = { ...madeBy(session), summaries }
+    await store.write(summary)
+    const files = await writeStudy(session, {
       name: 'alpha',
       title: 'The weight of the entropy',
-      subtitle: `${names.join(', ')} by ${session.model.name}: mean ± standard deviation over ${settings.seeds} seeds`,
-      ...{ summary, cells },
+      subtitle: `${names.join(', ')} by ${session.modelName}: mean ± standard deviation over ${settings.seeds} seeds`,
+      csv: runsCsv(cells),
       plots: Object.fromEntries(metrics.map((metric, i) => [`-${metric}`, plots[i]])),
       main: [
         markup`<h2>Scores by α</h2>

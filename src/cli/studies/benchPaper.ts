@@ -1,6 +1,11 @@
 import { join } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
-import { loadTextModel, zeroShotClassifier, type ZeroShotClassifier } from '../../index.node.ts'
+import {
+  loadTextModel,
+  temi,
+  zeroShotClassifier,
+  type ZeroShotClassifier,
+} from '../../index.node.ts'
 import { KeeplightError } from '../../runtime/errors.ts'
 import type { Context } from '../context.ts'
 import { integer } from '../options.ts'
@@ -8,8 +13,8 @@ import { templatesOf } from '../zeroShot.ts'
 import { barPlot } from '../plot/plots.ts'
 import { markup } from '../report/html.ts'
 import { bestOfFifty, publishedRows, publishedScore } from './paper.ts'
-import { factList, writeStudy } from './output.ts'
-import { kmeansRow, scpRow, zeroShotRow } from './rows.ts'
+import { factList, madeBy, writeStudy } from './output.ts'
+import { kmeansRow, trainedRow, zeroShotRow } from './rows.ts'
 import { metricNames } from './scores.ts'
 import {
   addStudyOptions,
@@ -23,6 +28,7 @@ import {
 } from './session.ts'
 import { CellStore, type Cell } from './store.ts'
 import {
+  runsCsv,
   scoreTable,
   summarizeRow,
   summaryText,
@@ -31,13 +37,14 @@ import {
   type TableRow,
 } from './tables.ts'
 
-const methods = ['kmeans', 'scp-paper', 'scp', 'zero-shot'] as const
+const methods = ['kmeans', 'scp-paper', 'scp', 'temi', 'zero-shot'] as const
 type Method = (typeof methods)[number]
 
 const methodNames: Readonly<Record<Method, string>> = {
   kmeans: 'k-means',
   'scp-paper': 'SCP as published',
   scp: 'SCP',
+  temi: 'TEMI',
   'zero-shot': 'zero-shot',
 }
 
@@ -65,7 +72,7 @@ export function addBenchPaperCommand(
     ] as Method[])
     .option(
       '--restarts <n>',
-      'runs of SCP per seed; the one of lowest inertia is kept',
+      'runs of SCP and TEMI per seed; the one of lowest inertia is kept',
       integer(1, 1000),
       8,
     )
@@ -116,7 +123,7 @@ function rowOf(method: Method, settings: BenchSettings, session: Session): Study
   const name = methodNames[method]
   const seeds = seedsOf(settings)
   const scp = (preset: 'paper' | 'keeplight'): StudyRow =>
-    scpRow(name, seeds, restarts, { preset, ...trainSettings(settings) })
+    trainedRow(name, seeds, restarts, { preset, ...trainSettings(settings) })
   switch (method) {
     case 'kmeans':
       return kmeansRow(name, seeds)
@@ -124,6 +131,15 @@ function rowOf(method: Method, settings: BenchSettings, session: Session): Study
       return scp('paper')
     case 'scp':
       return scp('keeplight')
+    case 'temi': {
+      const { epochs, minSteps, batch } = settings
+      return trainedRow(name, seeds, restarts, {
+        ...temi(),
+        ...(epochs && { epochs }),
+        ...(batch && { batch }),
+        minSteps,
+      })
+    }
     case 'zero-shot':
       return zeroShotRow(name, { templates: settings.templates }, (classes) =>
         classifierOf(classes, settings, session),
@@ -134,13 +150,13 @@ function rowOf(method: Method, settings: BenchSettings, session: Session): Study
 async function classifierOf(
   classes: readonly string[],
   { model: path, dtype, templates }: BenchSettings,
-  { model, device, signal }: Session,
+  { encoder, modelName, device, signal }: Session,
 ): Promise<ZeroShotClassifier> {
-  if (model.config.family !== 'clip') {
+  if (!encoder || !('config' in encoder) || encoder.config.family !== 'clip') {
     throw new KeeplightError(
       'usage',
-      `model ${model.name} has no text tower; zero-shot needs a CLIP model, such as clip-vit-b-32. ` +
-        'Leave zero-shot out of --methods, or choose another --model.',
+      `features of ${modelName} have no text tower; zero-shot needs a CLIP model, such as clip-vit-b-32, ` +
+        'and images. Leave zero-shot out of --methods, or choose another --model.',
     )
   }
   const text = await loadTextModel(path, { device, dtype, signal })
@@ -161,7 +177,7 @@ async function report(
   cells: readonly Cell[],
   store: CellStore,
 ): Promise<void> {
-  const { datasets, model, terminal } = session
+  const { datasets, modelName, terminal } = session
   const names = datasets.map(({ name }) => name)
   const rows = settings.methods.map((method) => methodNames[method])
   const summaries = names.flatMap((dataset) =>
@@ -171,12 +187,13 @@ async function report(
   )
   const table = tableRows(names, rows, summaries, settings)
   const plot = accuracyPlot(names, rows, summaries)
-  const files = await writeStudy(session, store, {
+  const summary = { ...madeBy(session), summaries, published: publishedFor(names) }
+  await store.write(summary)
+  const files = await writeStudy(session, {
     name: 'bench-paper',
     title: 'Methods on labelled data sets',
-    subtitle: `${names.join(', ')} by ${model.name}: mean ± standard deviation over ${settings.seeds} seeds`,
-    summary: { model: model.name, summaries, published: publishedFor(names) },
-    cells,
+    subtitle: `${names.join(', ')} by ${modelName}: mean ± standard deviation over ${settings.seeds} seeds`,
+    csv: runsCsv(cells),
     plots: { '': plot },
     main: [
       markup`<h2>ACC, NMI and ARI</h2>
@@ -192,7 +209,7 @@ async function report(
       factList(session, settings),
     ],
   })
-  terminal.printJson({ model: model.name, summaries, published: publishedFor(names), files })
+  terminal.printJson({ ...summary, files })
   terminal.print(textTable(names, table))
   terminal.print(`report: ${files.html}`)
 }

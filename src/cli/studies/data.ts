@@ -2,11 +2,12 @@ import { createHash } from 'node:crypto'
 import { basename } from 'node:path'
 import { InvalidArgumentError } from 'commander'
 import type { ImageCollection } from '../../data/collection.ts'
-import { openCollection } from '../../data/openCollection.node.ts'
+import type { Device, VisionModel } from '../../index.node.ts'
 import { normalizeRows, type Features } from '../../model/features.ts'
 import { KeeplightError } from '../../runtime/errors.ts'
-import { collectFeatures, type Encoder } from '../collect.ts'
 import type { Context } from '../context.ts'
+import type { MixedModel } from '../mixedModel.ts'
+import { featuresOf, openData, type FeatureSettings } from '../openData.ts'
 import type { DataSettings } from '../settings.ts'
 
 /** A data set as `--data` names it. */
@@ -62,38 +63,62 @@ export interface StudyData {
   readonly fingerprint: string
 }
 
-export interface LoadOptions extends Context {
-  readonly encoder: Encoder
-  readonly views: number
-  readonly cacheFolder: string | undefined
+/** A data set, and the model that its features come from. */
+interface Loaded {
+  readonly data: StudyData
+  readonly model: string
 }
 
 /**
- * Opens a data set and embeds it. It is fitted on its training images and scored on its test images where
- * it has both (`test=`, or the two parts of CIFAR and STL-10), else fitted and scored on the same images.
+ * Opens a data set and embeds it, or takes the features of a file. It is fitted on its training images and
+ * scored on its test images where it has both (`test=`, or the two parts of CIFAR and STL-10), else fitted
+ * and scored on the same images.
  *
+ * @param openEncoder called only where images are embedded
  * @throws KeeplightError `input`: no labels, other classes among the test images
  */
-export async function loadStudyData(spec: DataSpec, options: LoadOptions): Promise<StudyData> {
-  const { labels, synsets } = spec
-  const open = (path: string): Promise<ImageCollection> =>
-    openCollection(path, { labels, synsets, signal: options.signal })
-  const collection = await open(spec.path)
-  const whole = await embedLabelled(collection, options)
-  if (spec.test === undefined) {
-    const [train, test] = splitOf(collection, whole.files)
-    if (train.length === 0 || test.length === 0) return studyData(spec.name, whole, undefined)
-    return studyData(spec.name, take(whole, train), take(whole, test))
+export async function loadStudyData(
+  spec: DataSpec,
+  settings: FeatureSettings,
+  device: Device,
+  openEncoder: () => Promise<VisionModel | MixedModel>,
+  context: Context,
+): Promise<Loaded> {
+  const { name, path, test: testPath, labels, synsets } = spec
+  const load = async (from: string, views: number): Promise<NamedImages> => {
+    const opened = await openData(from, { labels, synsets }, context.signal)
+    const encoder = opened.stored ? undefined : await openEncoder()
+    const { collection } = opened
+    requireClasses(collection)
+    const { terminal } = context
+    terminal.note(`${collection.root}: ${collection.files.length} images`)
+    const found = await featuresOf(opened, { ...settings, views }, device, context, encoder)
+    return named(collection, found)
   }
-  const test = await embedLabelled(await open(spec.test), { ...options, views: 0 })
+  const whole = await load(path, settings.views)
+  const { model } = whole
+  if (testPath === undefined) {
+    const [train, test] = splitOf(whole)
+    if (train.length === 0 || test.length === 0) {
+      return { model, data: studyData(name, whole, undefined) }
+    }
+    return { model, data: studyData(name, take(whole, train), take(whole, test)) }
+  }
+  const test = await load(testPath, 0)
   if (test.classes.join('\n') !== whole.classes.join('\n')) {
     throw new KeeplightError(
       'input',
-      `${spec.test}: its classes (${test.classes.join(', ')}) are not those of ${spec.path} ` +
+      `${testPath}: its classes (${test.classes.join(', ')}) are not those of ${path} ` +
         `(${whole.classes.join(', ')}). Test images need the same.`,
     )
   }
-  return studyData(spec.name, whole, test)
+  if (test.features.dimension !== whole.features.dimension || test.model !== model) {
+    throw new KeeplightError(
+      'input',
+      `${testPath}: its features are of ${test.model}, those of ${path} of ${model}. Embed both by one.`,
+    )
+  }
+  return { model, data: studyData(name, whole, test) }
 }
 
 /** Features of images whose classes are known. */
@@ -103,43 +128,34 @@ export interface Labelled {
   readonly classes: readonly string[]
 }
 
-/** The same, with the names of the images. */
+/** The same, with what tells training from test images, and the model of the features. */
 interface NamedImages extends Labelled {
   readonly files: readonly string[]
+  readonly kind: string
+  readonly model: string
 }
 
-async function embedLabelled(
-  collection: ImageCollection,
-  { encoder, views, cacheFolder, terminal, signal }: LoadOptions,
-): Promise<NamedImages> {
-  const { root, labels, classes } = collection
-  if (!labels || classes.length < 2) {
-    throw new KeeplightError(
-      'input',
-      `${root}: has no classes to score with; give a data set with labels, such as one folder a class`,
-    )
-  }
-  terminal.note(`${root}: ${collection.files.length} images in ${classes.length} classes`)
-  const collected = await collectFeatures(collection, encoder, {
-    ...{ views, cacheFolder, terminal, signal },
-  })
-  for (const { path, message } of collected.broken.slice(0, 20)) {
-    terminal.warn(`left out ${path}: ${message}`)
-  }
-  const { features, kept } = collected
+function requireClasses({ root, labels, classes }: ImageCollection): void {
+  if (labels && classes.length >= 2) return
+  throw new KeeplightError(
+    'input',
+    `${root}: has no classes to score with; give a data set with labels, such as one folder a class`,
+  )
+}
+
+function named(
+  { labels, classes, files, kind }: ImageCollection,
+  { collected: { features, kept }, model }: Awaited<ReturnType<typeof featuresOf>>,
+): NamedImages {
   return {
-    features,
-    labels: Int32Array.from(kept, (index) => labels[index]),
-    classes,
-    files: kept.map((index) => collection.files[index]),
+    ...{ features, classes, kind, model: model.name },
+    labels: Int32Array.from(kept, (index) => labels![index]),
+    files: kept.map((index) => files[index]),
   }
 }
 
 /** Which images are for training and which for testing, by the files of a binary data set. */
-function splitOf(
-  { kind }: ImageCollection,
-  files: readonly string[],
-): [train: number[], test: number[]] {
+function splitOf({ kind, files }: NamedImages): [train: number[], test: number[]] {
   const indices = Array.from(files.keys())
   if (!['cifar-10', 'cifar-100', 'stl-10'].includes(kind)) return [indices, []]
   const isTest = (i: number): boolean => files[i].startsWith('test')

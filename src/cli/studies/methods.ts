@@ -39,10 +39,10 @@ export async function runKmeans(
 }
 
 /**
- * SCP from each of `restarts` seeds from `seed` on, side by side, each run scored by its own head. A run
- * whose loss was no longer finite is left out.
+ * SCP, or the method of the settings, from each of `restarts` seeds from `seed` on, side by side, each run
+ * scored by its own head. A run whose loss was no longer finite is left out.
  */
-export async function runScp(
+export async function runTraining(
   { device, data, signal, onProgress }: MethodContext,
   seed: number,
   restarts: number,

@@ -4,10 +4,8 @@ import { writeFileAtomic } from '../files.ts'
 import { standaloneSvg } from '../plot/plots.ts'
 import { markup, type Html, type HtmlValue } from '../report/html.ts'
 import { renderPage } from '../report/page.ts'
-import { describeAdapter } from '../runCluster.ts'
+import { describeAdapter } from '../openModel.ts'
 import type { Session, StudySettings } from './session.ts'
-import type { Cell, CellStore } from './store.ts'
-import { runsCsv } from './tables.ts'
 
 /** What a study wrote. */
 export interface StudyFiles {
@@ -22,41 +20,47 @@ export interface StudyResult {
   readonly name: string
   readonly title: string
   readonly subtitle: string
-  /** What the JSON holds beside the cells. */
-  readonly summary: object
-  /** The CSV's rows: these cells, or the text itself. */
-  readonly cells: readonly Cell[]
+  readonly csv: string
+  /** Written to the study's JSON; left out where the store of its cells is that file. */
+  readonly json?: object
   /** Plots by what follows the study's name in their files' names. */
   readonly plots: Readonly<Record<string, Html>>
   readonly main: HtmlValue
+  /** See {@link PageParts.script}. */
+  readonly script?: string
 }
+
+/** By what the figures of a study were made, for its JSON. */
+export const madeBy = ({ device, modelName }: Session): object => ({
+  version,
+  adapter: device.adapter,
+  model: modelName,
+})
 
 /** Writes a study's JSON, CSV, plots and page. */
 export async function writeStudy(
-  session: Session,
-  store: CellStore,
-  { name, title, subtitle, summary, cells, plots, main }: StudyResult,
+  { out }: Session,
+  { name, title, subtitle, csv, json, plots, main, script }: StudyResult,
 ): Promise<StudyFiles> {
-  const { out } = session
   const at = (ending: string): string => join(out, `${name}${ending}`)
-  await store.write({ version, adapter: session.device.adapter, ...summary })
-  await writeFileAtomic(at('.csv'), runsCsv(cells))
+  if (json) await writeFileAtomic(at('.json'), `${JSON.stringify(json)}\n`)
+  await writeFileAtomic(at('.csv'), csv)
   const figures: string[] = []
   for (const [suffix, plot] of Object.entries(plots)) {
     const path = at(`${suffix}.svg`)
     await writeFileAtomic(path, standaloneSvg(plot))
     figures.push(path)
   }
-  await writeFileAtomic(at('.html'), renderPage({ title, subtitle, main }))
-  return { json: store.path, csv: at('.csv'), html: at('.html'), plots: figures }
+  await writeFileAtomic(at('.html'), renderPage({ title, subtitle, main, script }))
+  return { json: at('.json'), csv: at('.csv'), html: at('.html'), plots: figures }
 }
 
 /** With what a study was made. */
-export function factList({ device, model, datasets }: Session, settings: StudySettings): Html {
+export function factList({ device, modelName, datasets }: Session, settings: StudySettings): Html {
   const { seeds, seed, views, alpha, epochs, minSteps, batch, lr } = settings
   const given = { alpha, epochs, minSteps, batch, 'learning rate': lr }
   const facts: (readonly [string, string])[] = [
-    ['model', model.name],
+    ['model', modelName],
     ['adapter', describeAdapter(device)],
     ['seeds', `${seed} … ${seed + seeds - 1}`],
     ['views', String(views)],

@@ -1,6 +1,6 @@
 import type { ZeroShotClassifier } from '../../index.node.ts'
 import { KeeplightError } from '../../runtime/errors.ts'
-import { runKmeans, runScp, runZeroShot, type TrainSettings } from './methods.ts'
+import { runKmeans, runTraining, runZeroShot, type TrainSettings } from './methods.ts'
 import type { StudyRow } from './session.ts'
 import type { Cell, Run } from './store.ts'
 
@@ -19,21 +19,22 @@ export function kmeansRow(name: string, seeds: readonly number[]): StudyRow {
 }
 
 /**
- * SCP: of every `restarts` runs the one of lowest inertia is kept. Seed s has the runs s·restarts …
- * s·restarts + restarts − 1, as `cluster` with that many restarts does from the first of them.
+ * SCP, or the method of the settings: of every `restarts` runs the one of lowest inertia is kept. Seed s
+ * has the runs s·restarts … s·restarts + restarts − 1, what `cluster` with that many restarts does from
+ * the first of them.
  */
-export function scpRow(
+export function trainedRow(
   name: string,
   seeds: readonly number[],
   restarts: number,
   settings: TrainSettings,
 ): StudyRow {
   return {
-    ...{ name, seeds, settings: { method: 'scp', restarts, ...settings } },
+    ...{ name, seeds, settings: { restarts, ...settings, method: settings.method?.name ?? 'scp' } },
     together: Math.max(1, Math.floor(runsTogether / restarts)),
     run: async (context, some) => {
       const all = await timed(() => {
-        return runScp(context, some[0] * restarts, some.length * restarts, settings)
+        return runTraining(context, some[0] * restarts, some.length * restarts, settings)
       })
       return some.map((seed) => {
         const own = all.result.filter((run) => Math.floor(run.seed / restarts) === seed)

@@ -2,12 +2,11 @@ import { createHash } from 'node:crypto'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { createDevice, type Device, type VisionModel } from '../../index.node.ts'
-import { defaultCacheFolder } from '../../runtime/cacheFolder.node.ts'
 import type { Context } from '../context.ts'
 import { prepareOutput } from '../files.ts'
-import { openModel } from '../openModel.ts'
+import type { MixedModel } from '../mixedModel.ts'
+import { openEncoder } from '../openModel.ts'
 import { integer, number } from '../options.ts'
-import { describeAdapter } from '../runCluster.ts'
 import { addCommonOptions, addModelOptions, type ModelSettings } from '../settings.ts'
 import { useTuning } from '../tuning.ts'
 import { dataSpec, loadStudyData, type DataSpec, type StudyData } from './data.ts'
@@ -50,7 +49,7 @@ export function addStudyOptions(command: Command, out: string, seeds: number): C
     .option('--batch <n>', 'images in a step (512, fewer for few images)', integer(2))
     .option('--lr <x>', 'initial learning rate (0.001)', number(0, 10))
     .option('--no-cache', 'neither read nor write the feature cache')
-  return addCommonOptions(addModelOptions(command))
+  return addCommonOptions(addModelOptions(command, true))
 }
 
 /** The settings of training among a study's. */
@@ -62,7 +61,10 @@ export function trainSettings(settings: StudySettings): TrainSettings {
 /** A study under way: its data sets are embedded. */
 export interface Session extends Context {
   readonly device: Device
-  readonly model: VisionModel
+  /** Of the features: one model, unless files of features come from several. */
+  readonly modelName: string
+  /** The encoder, where images were embedded. */
+  readonly encoder: VisionModel | MixedModel | undefined
   readonly datasets: readonly StudyData[]
   readonly out: string
 }
@@ -78,15 +80,19 @@ export async function withSession<T>(
   const device = await createDevice({ adapter: settings.adapter })
   try {
     await useTuning(device, terminal)
-    const model = await openModel(settings, device, { terminal, signal })
-    terminal.note(`${model.name} on ${describeAdapter(device)}`)
+    let encoder: VisionModel | MixedModel | undefined
+    const context = { terminal, signal }
+    const openOnce = async (): Promise<VisionModel | MixedModel> =>
+      (encoder ??= await openEncoder(settings, device, context))
     const datasets: StudyData[] = []
+    const models = new Set<string>()
     for (const spec of settings.data) {
-      const cacheFolder = settings.cache ? defaultCacheFolder(process.env) : undefined
-      const options = { encoder: model, views: settings.views, cacheFolder, terminal, signal }
-      datasets.push(await loadStudyData(spec, options))
+      const loaded = await loadStudyData(spec, settings, device, openOnce, context)
+      datasets.push(loaded.data)
+      models.add(loaded.model)
     }
-    return await study({ device, model, datasets, out, terminal, signal })
+    const modelName = [...models].join(', ')
+    return await study({ device, modelName, encoder, datasets, out, ...context })
   } finally {
     device.close()
   }

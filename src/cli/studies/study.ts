@@ -1,9 +1,11 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import type { Context } from '../context.ts'
-import { number } from '../options.ts'
+import { integer, number } from '../options.ts'
 import { runAblation } from './ablation.ts'
 import { runAlpha } from './alpha.ts'
+import { runLogits } from './logits.ts'
 import type { StudyFiles } from './output.ts'
+import { runTsneStudy } from './tsneStudy.ts'
 import { addStudyOptions, type StudySettings } from './session.ts'
 
 export interface PresetSettings extends StudySettings {
@@ -14,13 +16,23 @@ export interface AlphaSettings extends PresetSettings {
   readonly alphas: readonly number[]
 }
 
+export interface LogitsSettings extends PresetSettings {
+  readonly snapshots: number
+  readonly images: number
+}
+
+export interface TsneSettings extends PresetSettings {
+  readonly images: number
+  readonly perplexity?: number
+}
+
 type MakeContext = (output: Pick<StudySettings, 'json' | 'quiet'>) => Context
 
 /** Adds `keeplight study` with a command for each of the paper's studies. */
 export function addStudyCommand(program: Command, context: MakeContext): void {
   const study = program
     .command('study')
-    .summary('the paper’s studies: ablation, alpha')
+    .summary('the paper’s studies: ablation, alpha, logits, tsne')
     .description(
       'The paper’s studies on labelled data sets: tables, plots and the numbers behind them.',
     )
@@ -52,6 +64,17 @@ export function addStudyCommand(program: Command, context: MakeContext): void {
     parseAlphas,
     [0.1, 0.2, 0.5, 1, 2, 5, 10],
   )
+  add(
+    'logits',
+    'what SCP’s head says of some images while it trains, animated (Fig. 2)',
+    1,
+    runLogits,
+  )
+    .option('--snapshots <n>', 'how often', integer(2, 200), 24)
+    .option('--images <n>', 'images in all, of each class as many', integer(1, 2000), 60)
+  add('tsne', 'features and SCP’s logits in the plane by t-SNE (Figs. 3 and 4)', 1, runTsneStudy)
+    .option('--images <n>', 'images in all, of each class as many', integer(3, 40_000), 2000)
+    .option('--perplexity <x>', 'neighbours that count (30, fewer of few images)', number(1, 64))
 }
 
 function parseAlphas(text: string): number[] {

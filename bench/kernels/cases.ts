@@ -19,6 +19,11 @@ import {
   sum,
   type LinearOptions,
 } from '../../src/index.node.ts'
+import {
+  PAIR_FLOPS,
+  repulsionHeight,
+  tsneRepulsionKernel,
+} from '../../src/kernels/tsneRepulsion.ts'
 import { nearestCentre, nearestRows } from '../../src/runtime/ops/distance.ts'
 import { resizeImages } from '../../src/runtime/ops/image.ts'
 import type { Inputs } from './inputs.ts'
@@ -320,6 +325,23 @@ function nearestRowsCase(rows: number, width: number, dimension: number, k: numb
   }
 }
 
+function tsneRepulsionCase(count: number): KernelCase {
+  return {
+    kernel: 'tsneRepulsion',
+    shape: `${count}×${count}`,
+    use: 't-SNE iteration',
+    flops: PAIR_FLOPS * count * count,
+    prepare({ device, random }) {
+      const points = random([count, 2])
+      const variant = device.kernelVariant
+      const splits = variant === 'tile' ? Math.ceil((512 * repulsionHeight(variant)) / count) : 1
+      const partials = device.empty([splits, count, 4])
+      const params = { count, first: 0, rows: count, splits }
+      return () => device.dispatch(tsneRepulsionKernel({ variant }), { points, partials }, params)
+    },
+  }
+}
+
 /** The vision transformer of one family at one batch. */
 function vitCases(
   name: string,
@@ -429,6 +451,7 @@ export const furtherCases: readonly KernelCase[] = [
   resizeCase(8, [640, 480], 224),
   nearestCentreCase(IMAGES, WIDTH, 20, K),
   nearestRowsCase(1024, IMAGES, WIDTH, 10),
+  tsneRepulsionCase(4096),
   ...memoryCases(2080, 192),
 ]
 

@@ -106,7 +106,7 @@ function majorityOf(all: readonly Assignment[]): ReportCluster['majority'] {
 /** Thumbnails of chosen images by their names; of those that can't be read, none. */
 export async function loadThumbnails(
   chosen: readonly number[],
-  { collection, terminal, signal, decoding }: SheetOptions,
+  { collection, terminal, signal, decoding }: Omit<SheetOptions, 'out'>,
 ): Promise<Map<string, Thumbnail>> {
   const progress = terminal.progress('report', chosen.length, 'thumbnails')
   const indices = [...chosen].sort((a, b) => a - b)

@@ -16,6 +16,7 @@ import { addProbeCommand } from './probe.ts'
 import { addSearchCommand } from './search.ts'
 import { addBenchPaperCommand } from './studies/benchPaper.ts'
 import { addStudyCommand } from './studies/study.ts'
+import { addTsneCommand } from './tsne.ts'
 import { addTuneCommand } from './tune.ts'
 import { addZeroShotCommand } from './zeroShot.ts'
 import { Terminal } from './terminal.ts'
@@ -72,6 +73,7 @@ HF_HUB_OFFLINE say where models come from and are kept.`,
   addPredictCommand(program, context)
   addProbeCommand(program, context)
   addSearchCommand(program, context)
+  addTsneCommand(program, context)
   addTuneCommand(program, context)
   addBenchPaperCommand(program, context)
   addStudyCommand(program, context)

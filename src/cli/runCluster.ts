@@ -8,6 +8,7 @@ import { toAssignments } from '../train/assignments.ts'
 import { comparePartitions } from './baselines.ts'
 import { openCheckpointFile, type CheckpointFile } from './checkpointFile.ts'
 import type { Collected } from './collect.ts'
+import { clusterCloud } from './clusterCloud.ts'
 import { makeContactSheets } from './contactSheets.ts'
 import type { Context } from './context.ts'
 import { prepareOutput } from './files.ts'
@@ -137,7 +138,18 @@ async function finish(
   const sheetOptions = { collection, out, terminal, signal }
   const sheets = await makeContactSheets(assignments, k, sheetOptions, tiles.paths)
   watch.lap('report')
+  const cloud =
+    settings.cloud === false
+      ? undefined
+      : await clusterCloud(
+          { collection, collected, result, assignments, out, model },
+          device,
+          seed,
+          { terminal, signal },
+        )
+  watch.lap('cloud')
   const summary = await writeResults({
+    cloud,
     ...{ collection, collected, survey, result, assignments, scores, labels },
     ...{ clusters: sheets.clusters, tiles: tiles.fill(sheets.pictureOf) },
     ...{ settings, out, model, timings: watch.laps, adapter: device.adapter },

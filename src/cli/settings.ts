@@ -21,6 +21,8 @@ export interface ClusterSettings
   readonly views: number
   readonly seed: number
   readonly cache: boolean
+  /** Whether the report gets an image cloud. Default true. */
+  readonly cloud?: boolean
   /** Puts the images into a folder per cluster too, or says what that would do. */
   readonly organize?: 'link' | 'copy'
   readonly dryRun?: boolean
@@ -110,5 +112,6 @@ export function addTrainingOptions(command: Command): Command {
     .option('--views <n>', 'augmented views of each image', integer(1, 64), 4)
     .option('--seed <n>', 'seed of every random draw', integer(0, 0xffffffff), 0)
     .option('--no-cache', 'neither read nor write the feature cache')
+    .option('--no-cloud', 'leave the image cloud (t-SNE of the logits) out of the report')
   return addCheckpointOptions(addOnlineOptions(addMethodOptions(addRecipeOptions(command))))
 }

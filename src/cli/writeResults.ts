@@ -31,6 +31,7 @@ export interface RunResults {
   readonly assignments: readonly Assignment[]
   readonly scores: readonly Score[]
   readonly clusters: readonly ReportCluster[]
+  readonly cloud?: ReportData['cloud']
   /** Class of each image that was read, where known. */
   readonly labels: Int32Array | undefined
   readonly settings: ClusterSettings
@@ -156,6 +157,7 @@ function toReport(results: RunResults): ReportData {
       `in ${formatDuration(seconds)} on ${adapter.description || adapter.vendor}`,
     imageCount: kept.length,
     clusters,
+    cloud: results.cloud,
     scores,
     confusion: confusionOf(results),
     trace: result.trace,

@@ -35,7 +35,8 @@ afterAll(() => rm(folder, { recursive: true }))
 
 const run = (...args: string[]): Promise<Finished> => startCli(cache, args).finished
 /** The smallest training that still goes the whole way. */
-const small = '--views 1 --restarts 1 --epochs 1 --min-steps 20 --pairs 3'.split(' ')
+const training = '--views 1 --restarts 1 --epochs 1 --min-steps 20 --pairs 3'.split(' ')
+const small = [...training, '--no-cloud']
 
 interface Metrics {
   readonly images: { used: number; reused: number; embedded: number; broken: number }
@@ -57,7 +58,7 @@ describe('keeplight cluster', () => {
       out,
       '--organize',
       'link',
-      ...small,
+      ...training,
     )
     expect(errors).toEqual([])
     expect(code).toBe(0)
@@ -115,6 +116,35 @@ describe('keeplight cluster', () => {
     ])
     const report = await readFile(join(out, 'report.html'), 'utf8')
     expect(report.match(/<img src="data:image\/webp;base64,/g)?.length).toBeGreaterThanOrEqual(24)
+    expect(report).toContain('t-SNE of the head’s logits of 24 images')
+    // Its functions are taken from the compiled program by their text.
+    const script = /<script>([^]*)<\/script>/.exec(report)![1]
+    expect(() => new Function(script)).not.toThrow()
+  })
+
+  it('lays the images out with the same head: keeplight tsne', async () => {
+    const out = join(folder, 'tsne')
+    const options = ['--iterations', '20', '--json', '--quiet', '--out', out]
+    const head = join(folder, 'out')
+    const { code, stdout } = await run('tsne', pictures, '--head', head, ...options)
+    expect(code).toBe(0)
+    const summary = JSON.parse(stdout) as { kl: number; images: object; files: object }
+    expect(summary).toMatchObject({
+      images: { used: 24, of: 24, reused: 24, embedded: 0 },
+      ...{ of: 'the head’s logits', iterations: 20, seed: 0 },
+    })
+    expect(Object.keys(summary.files)).toEqual(['tsne.csv', 'tsne.json', 'tsne.html'])
+    const lines = (await readFile(join(out, 'tsne.csv'), 'utf8')).trimEnd().split('\n')
+    expect(lines[0]).toBe('path,x,y,label,cluster')
+    expect(lines).toHaveLength(25)
+    const { points, kl } = JSON.parse(await readFile(join(out, 'tsne.json'), 'utf8')) as {
+      points: { x: number; y: number }[]
+      kl: number
+    }
+    expect(kl).toBe(summary.kl)
+    expect(points.every(({ x, y }) => Number.isFinite(x) && Number.isFinite(y))).toBe(true)
+    const html = await readFile(join(out, 'tsne.html'), 'utf8')
+    expect(html.match(/<img src="data:image\/webp;base64,/g)).toHaveLength(24)
   })
 
   it('starts from the cache the second time, gives the same, and prints JSON alone', async () => {

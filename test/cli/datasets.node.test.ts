@@ -55,7 +55,7 @@ async function makeCifar100(path: string): Promise<void> {
 
 const run = (...args: string[]): Promise<Finished> => startCli(cache, args).finished
 const cluster = (data: string, out: string, ...more: string[]): Promise<Finished> => {
-  const small = '--views 1 --restarts 1 --epochs 1 --min-steps 20 --pairs 3'.split(' ')
+  const small = '--views 1 --restarts 1 --epochs 1 --min-steps 20 --pairs 3 --no-cloud'.split(' ')
   return run(
     'cluster',
     join(folder, data),

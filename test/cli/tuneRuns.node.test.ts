@@ -33,7 +33,8 @@ interface Clustered {
 /** Embeds and clusters the pictures anew. */
 async function cluster(name: string, variables = {}): Promise<Clustered> {
   const out = join(folder, name)
-  const small = '--views 1 --restarts 1 --epochs 1 --min-steps 20 --pairs 3 --no-cache'.split(' ')
+  const small =
+    '--views 1 --restarts 1 --epochs 1 --min-steps 20 --pairs 3 --no-cache --no-cloud'.split(' ')
   const args = ['cluster', join(folder, 'pictures'), '-k', '4', '--out', out, ...small]
   const finished = await run(args, variables)
   expect(finished.code, finished.stderr).toBe(0)

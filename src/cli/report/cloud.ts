@@ -2,6 +2,23 @@ import type { Cloud, CloudColumns, CloudPoint, Colouring } from './cloudData.ts'
 import { count } from './format.ts'
 import { hrefOf, markup, raw, webpAddress, type Html } from './html.ts'
 
+/** Larger pictures for the cloud to show, where the page has none of its own. */
+export function largePictures(pictures: readonly LargePicture[]): Html {
+  return markup`<div class="cloud-large" hidden>
+    ${pictures.map(({ path, width, height, bytes }) => {
+      return markup`<img src="${webpAddress(bytes)}" width="${width}" height="${height}" alt="${path}" />`
+    })}
+  </div>`
+}
+
+export interface LargePicture {
+  readonly path: string
+  readonly width: number
+  readonly height: number
+  /** WebP file bytes. */
+  readonly bytes: Uint8Array
+}
+
 /** The image cloud: the script of `cloudScript.ts` draws it from the data that stand beside it. */
 export function cloudSection(cloud: Cloud): Html {
   const columns = cloudColumns(cloud)

@@ -19,6 +19,8 @@ interface State {
   /** Larger pictures elsewhere in the page, by path. */
   readonly large: Map<string, HTMLImageElement>
   readonly pointers: Map<number, { x: number; y: number }>
+  /** Sides of the layout, and how far points are apart. */
+  readonly size: { readonly x: number; readonly y: number; readonly apart: number }
   width: number
   height: number
   zoom: number
@@ -48,8 +50,9 @@ function startCloud(): void {
   const text = find('data')?.textContent
   if (!stage || !canvas || !card || !key || !text) return
   const pictures = document.querySelectorAll<HTMLImageElement>('.sheet img, .cloud-large img')
+  const data = JSON.parse(text) as CloudColumns
   const state: State = {
-    ...{ data: JSON.parse(text) as CloudColumns, stage, canvas, card, key },
+    ...{ data, stage, canvas, card, key, size: sizeOf(data) },
     sprites: find<HTMLImageElement>('sprites') ?? undefined,
     large: new Map(Array.from(pictures, (image) => [image.alt, image])),
     pointers: new Map(),
@@ -71,6 +74,30 @@ function startCloud(): void {
   )
   new ResizeObserver(() => resize(state)).observe(stage)
   resize(state)
+}
+
+function sizeOf({ x, y }: CloudColumns): State['size'] {
+  const side = (values: readonly number[]): number => {
+    const [low, high] = values.reduce(
+      ([l, h], value) => [Math.min(l, value), Math.max(h, value)],
+      [Infinity, -Infinity],
+    )
+    return Math.max(high - low, 0.05)
+  }
+  // Of points strewn at random the nearest is half as far as they are apart.
+  const step = Math.ceil(x.length / 300)
+  const nearest: number[] = []
+  for (let point = 0; point < x.length; point += step) {
+    let least = Infinity
+    for (let other = 0; other < x.length; other++) {
+      const distance = (x[other] - x[point]) ** 2 + (y[other] - y[point]) ** 2
+      if (other !== point && distance < least) least = distance
+    }
+    nearest.push(least)
+  }
+  nearest.sort((a, b) => a - b)
+  const apart = 2 * Math.sqrt(nearest[Math.floor(nearest.length / 2)] ?? 1)
+  return { x: side(x), y: side(y), apart: Math.min(1, apart || 0.01) }
 }
 
 function resize(state: State): void {
@@ -95,8 +122,8 @@ function redraw(state: State): void {
 }
 
 /** CSS pixels to a unit of the layout. */
-function scaleOf({ width, height, zoom }: State): number {
-  return Math.min(width, height) * 0.9 * zoom
+function scaleOf({ width, height, zoom, size }: State): number {
+  return Math.min(width / size.x, height / size.y) * 0.9 * zoom
 }
 
 function placeOf(state: State, point: number): [number, number] {
@@ -107,10 +134,10 @@ function placeOf(state: State, point: number): [number, number] {
 
 /** Edge of a picture in the cloud, by how far apart points are; 0 while they are too close. */
 function pictureSize(state: State): number {
-  const { data, sprites } = state
+  const { data, sprites, size } = state
   if (!sprites?.complete || !data.sprites) return 0
-  const apart = scaleOf(state) / Math.sqrt(data.x.length)
-  return apart * 0.8 < 13 ? 0 : Math.min(64, apart * 0.8)
+  const apart = scaleOf(state) * size.apart * 1.2
+  return apart < 14 ? 0 : Math.min(64, apart)
 }
 
 function isDark(): boolean {
@@ -153,7 +180,8 @@ function draw(state: State): void {
   })
   context.globalAlpha = 1
   for (const point of pictures) drawPicture(state, context, point, size, colourOf(of[point]))
-  if (shown >= 0) ring(state, context, Math.max(size * 0.7, radius + 4))
+  if (pictures.includes(shown)) drawPicture(state, context, shown, size, colourOf(of[shown]))
+  if (shown >= 0) ring(state, context, Math.max(size * 0.75, radius + 4))
   canvas.dataset.zoom = state.zoom.toFixed(3)
   canvas.dataset.pictures = String(pictures.length)
 }
@@ -458,6 +486,7 @@ function makeKey(state: State): void {
 
 const functions = [
   startCloud,
+  sizeOf,
   resize,
   redraw,
   scaleOf,

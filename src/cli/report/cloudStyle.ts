@@ -15,7 +15,7 @@ export const cloudStyle = `
 .cloud-canvas:focus-visible { outline-offset: -3px; border-radius: 12px; }
 .cloud-card { position: absolute; left: 0; top: 0; display: grid; gap: .25rem; max-width: min(15.5rem, 80%); padding: .5rem; font-size: .85rem; line-height: 1.35; overflow-wrap: anywhere; background: var(--card); border: 1px solid var(--line); border-radius: 10px; box-shadow: 0 4px 22px rgb(0 0 0 / .22); }
 .cloud-card[hidden] { display: none; }
-.cloud-card img, .cloud-card canvas { display: block; max-width: 100%; height: auto; border-radius: 6px; }
+.cloud-card img, .cloud-card canvas { display: block; min-width: 7rem; max-width: 100%; height: auto; border-radius: 6px; }
 .cloud-card span { color: var(--soft); }
 .cloud-key { display: flex; flex-wrap: wrap; gap: .35rem; margin-top: .7rem; max-height: 9.5rem; overflow-y: auto; }
 .cloud-key button { display: inline-flex; align-items: center; gap: .4rem; padding: .12rem .55rem; font-size: .84rem; overflow-wrap: anywhere; text-align: left; }

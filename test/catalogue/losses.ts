@@ -65,4 +65,22 @@ const temi: readonly OpCase[] = [0.3, 2].map((deviation) => ({
   },
 }))
 
-export const losses: readonly OpCase[] = [...scp, ...cross, ...temi]
+const SIZE = 2 * BATCH * CLUSTERS
+
+export const losses: readonly OpCase[] = [
+  ...scp,
+  {
+    op: 'scpLoss',
+    name: 'two runs, logits N(0, 8)',
+    inputs: { logits: normal([2, 2 * BATCH, CLUSTERS], 1, 8) },
+    leaves: ['logits'],
+    run: ({ logits }) => scpLoss(logits!, WEIGHTS).total,
+    reference: ({ logits }) =>
+      [0, 1].map((run) => {
+        const own = Array.from(logits!).slice(run * SIZE, (run + 1) * SIZE)
+        return scpReference(own, BATCH, CLUSTERS, WEIGHTS).terms[0]
+      }),
+  },
+  ...cross,
+  ...temi,
+]

@@ -182,6 +182,11 @@ describe('renderReport', () => {
       confusion: undefined,
       broken: [],
       trace: [],
+      restarts: {
+        ...data.restarts,
+        accuracy: undefined,
+        restarts: data.restarts.restarts.map((run) => ({ ...run, accuracy: undefined })),
+      },
       scores: data.scores.map(({ method, inertia, agreement }) => ({ method, inertia, agreement })),
       clusters: [
         ...data.clusters.map((cluster) => ({ ...cluster, majority: undefined })),

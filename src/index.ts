@@ -62,9 +62,9 @@ export {
 export { loadText, loadVit } from './model/loadTowers.ts'
 export type { Activations, Inspection, InspectOptions } from './model/inspect.ts'
 export type { ImageDecoder, ImageInput, Images } from './model/imageInput.ts'
-export { concatFeatures, normalizeRows, type Embeddings, type Features } from './model/features.ts'
 export { MlpHead, scpHeadConfig } from './model/mlpHead.ts'
 export type { HeadNorm, HeadWeights, Initialization, MlpHeadConfig } from './model/mlpHead.ts'
+export { concatFeatures, normalizeRows, type Embeddings, type Features } from './model/features.ts'
 export { Lora, type LoraOptions, type LoraTarget } from './model/lora.ts'
 export { parseSafetensors, serializeSafetensors } from './model/safetensors.ts'
 export type { SafetensorsFile, TensorData } from './model/safetensors.ts'
@@ -116,6 +116,7 @@ export type { Holder, ImageCollection, ImageContent } from './data/collection.ts
 export { decodeImage } from './data/decode.ts'
 export { embedImages, type EmbedOptions } from './data/embedImages.ts'
 export { prepareViews, type ViewOptions } from './data/augment.ts'
+export { viewPicture, type ViewPicture } from './data/viewPicture.ts'
 export { drawScene, sceneKinds, type SceneKind } from './data/scenes.ts'
 
 export type { Adapter, AdapterLoss, AdapterMaker, AdapterSizes, Batch } from './train/adapter.ts'
@@ -133,6 +134,12 @@ export type {
   ClusterResult,
   SourceMaker,
 } from './train/cluster.ts'
+export { chooseSource, type SourceOptions } from './train/chooseSource.ts'
+export { HostRows } from './train/hostRows.ts'
+export { StreamingSource } from './train/streamingSource.ts'
+export { OnlineSource } from './train/onlineSource.ts'
+export type { OnlineOptions, OnlineProgress, OnlineViews } from './train/onlineSource.ts'
+export type { OnlineEncoder } from './train/viewEmbedder.ts'
 export type { RestartSummary } from './train/checkpoint.ts'
 export { FeatureStore } from './train/featureStore.ts'
 export { linearProbe } from './train/linearProbe.ts'
@@ -170,6 +177,13 @@ export {
   type SearchOptions,
 } from './train/search.ts'
 export { kmeans, type KmeansOptions, type KmeansResult } from './train/kmeans.ts'
+export {
+  MAX_TSNE_ROWS,
+  tsne,
+  type TsneOptions,
+  type TsneProgress,
+  type TsneResult,
+} from './train/tsne.ts'
 export { adam, adamW, type AdamState } from './train/adam.ts'
 export { sgd, type SgdOptions } from './train/sgd.ts'
 export { decayMatrices, decayMatricesOfRuns, parameterGroups } from './train/parameterGroups.ts'

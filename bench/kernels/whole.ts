@@ -89,7 +89,7 @@ export function scpTrainingStep(
 }
 
 /** Forward, gradients of the weights, and those of every layer's input but the first's. */
-function headFlops(widths: readonly number[], rows: number): number {
+export function headFlops(widths: readonly number[], rows: number): number {
   return widths.slice(1).reduce((sum, width, layer) => {
     return sum + (layer === 0 ? 2 : 3) * 2 * rows * width * widths[layer]
   }, 0)

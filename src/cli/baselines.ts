@@ -27,14 +27,16 @@ export interface BaselineOptions {
   readonly seed: number
   /** Class of each image, where known. */
   readonly labels: Int32Array | undefined
+  /** What the trained partition is called. Default SCP. */
+  readonly method?: string
   readonly signal?: AbortSignal
 }
 
 /**
- * Scores of SCP's partition beside k-means on the same features (20 restarts) and, where there are any,
+ * Scores of the trained partition beside k-means on the same features (20 restarts) and, where there are any,
  * on raw pixels (10).
  *
- * @param assignments SCP's cluster of each image
+ * @param assignments the trained head's cluster of each image
  * @param raw N · 32 · 32 · 3 bytes, or none
  */
 export async function comparePartitions(
@@ -60,7 +62,7 @@ export async function comparePartitions(
     agreement: adjustedRandIndex(assignments, partition),
   })
   return [
-    score('SCP', assignments),
+    score(options.method ?? 'SCP', assignments),
     score('k-means on features', onFeatures),
     ...(onPixels ? [score('k-means on raw pixels', onPixels)] : []),
   ]
@@ -91,7 +93,8 @@ function thin(points: Points, limit: number): Points {
   return { data: kept, count: limit, dimension }
 }
 
-function assignToNearest(
+/** Index of the nearest of k centres for each row; ties to the lowest. */
+export function assignToNearest(
   { data, count, dimension }: Points,
   centres: Float32Array,
   k: number,

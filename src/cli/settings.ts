@@ -1,18 +1,29 @@
 import { type Command, Option } from 'commander'
 import type { WeightDtype } from '../index.node.ts'
 import { addCheckpointOptions, type CheckpointSettings } from './checkpointFile.ts'
+import { addMethodOptions, type MethodSettings } from './methods.ts'
+import { addOnlineOptions, type OnlineSettings } from './online.ts'
 import { integer } from './options.ts'
 import { addRecipeOptions, type RecipeSettings } from './recipe.ts'
 
 /** What `keeplight cluster` was asked to do, as parsed. */
 export interface ClusterSettings
-  extends DataSettings, ModelSettings, RecipeSettings, CheckpointSettings {
+  extends
+    DataSettings,
+    ModelSettings,
+    RecipeSettings,
+    MethodSettings,
+    OnlineSettings,
+    CheckpointSettings {
   readonly k: number
   readonly out: string
   readonly adapter?: string
   readonly views: number
   readonly seed: number
   readonly cache: boolean
+  /** Puts the images into a folder per cluster too, or says what that would do. */
+  readonly organize?: 'link' | 'copy'
+  readonly dryRun?: boolean
   /** File for a trace of every dispatch. */
   readonly profile?: string
   readonly quiet: boolean
@@ -99,5 +110,5 @@ export function addTrainingOptions(command: Command): Command {
     .option('--views <n>', 'augmented views of each image', integer(1, 64), 4)
     .option('--seed <n>', 'seed of every random draw', integer(0, 0xffffffff), 0)
     .option('--no-cache', 'neither read nor write the feature cache')
-  return addCheckpointOptions(addRecipeOptions(command))
+  return addCheckpointOptions(addOnlineOptions(addMethodOptions(addRecipeOptions(command))))
 }

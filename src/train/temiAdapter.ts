@@ -147,7 +147,8 @@ type TemiClusterSetting = 'pairs' | 'noise' | 'restarts' | 'epochs' | 'batch'
  * @throws KeeplightError `usage` for options that make no sense
  */
 export function temi(given: TemiOptions = {}): TemiSettings {
-  const options = { ...DEFAULTS, ...given }
+  const own = Object.entries(given).filter(([, value]) => value !== undefined)
+  const options: Required<TemiOptions> = { ...DEFAULTS, ...Object.fromEntries(own) }
   const { heads, hidden, bottleneck, teacherMomentum, warmup, learningRate, decay } = options
   for (const [name, value] of Object.entries({ heads, hidden, bottleneck })) {
     expectOption(name, value, Number.isInteger(value) && value >= 1, 'a whole number of 1 or more')

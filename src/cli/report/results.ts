@@ -7,7 +7,7 @@ import { markup, type Html } from './html.ts'
 /** Larger confusion matrices stand in metrics.json only: nobody reads them on a page. */
 const largestMatrix = 64
 
-/** SCP's scores beside k-means'. */
+/** The trained partition's scores beside k-means'. */
 export function scoreSection({ scores }: ReportData): Html {
   const labelled = scores.some((score) => score.accuracy !== undefined)
   const columns: [string, (score: Score) => number | undefined, 'high' | 'low' | 'none'][] = [
@@ -19,7 +19,7 @@ export function scoreSection({ scores }: ReportData): Html {
         ] satisfies [string, (score: Score) => number | undefined, 'high'][])
       : []),
     ['inertia', (score) => score.inertia, 'none'],
-    ['agrees with SCP (ARI)', (score) => score.agreement, 'none'],
+    [`agrees with ${scores[0]?.method ?? 'SCP'} (ARI)`, (score) => score.agreement, 'none'],
   ]
   return markup`<h2>Beside k-means</h2>
     <p class="soft">

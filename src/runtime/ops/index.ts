@@ -67,4 +67,11 @@ export { scpLoss, type LossRing, type ScpLoss, type ScpLossWeights } from './scp
 export { logSoftmax, softmax } from './softmax.ts'
 export { temiLoss, type TemiLoss, type TemiLossOptions } from './temiLoss.ts'
 export { topK, type TopK } from './topK.ts'
+export {
+  tsneGradient,
+  tsneProbabilities,
+  type TsneGradient,
+  type TsneGraph,
+  type TsneProbabilitiesOptions,
+} from './tsne.ts'
 export { where } from './where.ts'

@@ -16,6 +16,7 @@ import type { Context } from './context.ts'
 import { prepareOutput, writeFileAtomic } from './files.ts'
 import { featuresOf, openData, type OpenedData } from './openData.ts'
 import { openHead, openModelOf, type OpenedHead, type OptionalModel } from './openHead.ts'
+import { count } from './report/format.ts'
 import { addCommonOptions, addDataOptions, addModelOverride } from './settings.ts'
 import type { DataSettings } from './settings.ts'
 import { useTuning } from './tuning.ts'
@@ -167,10 +168,10 @@ function describe(
   const from = images.reused > 0 ? `, ${images.reused} from the cache` : ''
   const width = String(Math.max(images.used, k)).length
   return [
-    `${images.used} images in ${k} clusters${from}${left}`,
+    `${count(images.used, 'image')} in ${k} clusters${from}${left}`,
     ...clusters.map(({ id, size, confidence }) => {
       const sure = size > 0 ? `, median probability ${percent(confidence)}` : ''
-      return `  ${String(id).padStart(width)}  ${String(size).padStart(width)} images${sure}`
+      return `  ${String(id).padStart(width)}  ${String(size).padStart(width)} image${size === 1 ? '' : 's'}${sure}`
     }),
     ...(scores
       ? [`ACC ${percent(scores.accuracy)}, NMI ${percent(scores.nmi)}, ARI ${percent(scores.ari)}`]

@@ -24,7 +24,14 @@ import { percent } from './report/format.ts'
 import { isMatch, renderSearch } from './report/searchPage.ts'
 import type { SearchHit, SearchList, SearchResult } from './report/searchPage.ts'
 import { searchPictures } from './searchPictures.ts'
-import { describeQuery, embedQueries, findTerm, needsModel, type Query } from './searchQueries.ts'
+import {
+  describeQuery,
+  embedQueries,
+  findTerm,
+  needsModel,
+  requireTextTower,
+  type Query,
+} from './searchQueries.ts'
 import { addCommonOptions, addDataOptions, addImagesOption, addModelOverride } from './settings.ts'
 import type { DataSettings } from './settings.ts'
 import { Stopwatch } from './stopwatch.ts'
@@ -178,6 +185,7 @@ async function openVision(
   const origin = owner ?? { model: source, modelHash: '', from: 'the search' }
   const vision = await openModelOf(origin, settings, device, context)
   if (owner) assertSameModel(owner, vision, owner.from)
+  requireTextTower(queries, vision)
   return { vision, source }
 }
 

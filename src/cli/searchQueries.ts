@@ -85,7 +85,7 @@ function termsOf(queries: readonly Query[]): Term[] {
  * Features of queries: those of their terms, each of length 1, added and subtracted.
  *
  * @param rowOf the row of an image of the collection, where it could be read
- * @throws KeeplightError `input` for pictures that can't be read, `usage` for words without CLIP
+ * @throws KeeplightError `input` for pictures that can't be read
  */
 export async function embedQueries(
   queries: readonly Query[],
@@ -151,17 +151,30 @@ async function embedImages(
   return data
 }
 
-async function embedTexts(
-  texts: readonly string[],
-  { device, vision, source, settings, signal }: QueryEncoder,
-): Promise<Float32Array> {
+/**
+ * Checks before the long work that words can be embedded.
+ *
+ * @throws KeeplightError `usage` when there are some, and the model is no CLIP
+ */
+export function requireTextTower(
+  queries: readonly Query[],
+  vision: VisionModel | MixedModel | undefined,
+): void {
+  const words = termsOf(queries).find(({ kind }) => kind === 'text')
+  if (!words) return
   if (!vision || vision instanceof MixedModel || vision.config.family !== 'clip') {
     throw new KeeplightError(
       'usage',
-      `query “${texts[0]}”: there is no such file, and model ${vision?.name ?? source} has no text ` +
+      `query “${words.text}”: there is no such file, and model ${vision?.name ?? ''} has no text ` +
         'tower to read it as words; they need a CLIP model, such as --model clip-vit-b-32',
     )
   }
+}
+
+async function embedTexts(
+  texts: readonly string[],
+  { device, source, settings, signal }: QueryEncoder,
+): Promise<Float32Array> {
   const { merges, dtype } = settings
   const text = await loadTextModel(source, {
     ...{ device, dtype, signal },

@@ -24,7 +24,7 @@ export interface DataSpec extends DataSettings {
  */
 export function dataSpec(text: string, before: readonly DataSpec[] = []): DataSpec[] {
   const [head, ...rest] = text.split(/,(?=(?:test|labels|synsets)=)/)
-  const named = /^([^=/\\]+)=(.+)$/s.exec(head)
+  const named = /^([^=/\\]+)=(.*)$/s.exec(head)
   const path = named?.[2] ?? head
   const name = named?.[1] ?? basename(path)
   const extras = Object.fromEntries(

@@ -62,9 +62,10 @@ export {
 export { loadText, loadVit } from './model/loadTowers.ts'
 export type { Activations, Inspection, InspectOptions } from './model/inspect.ts'
 export type { ImageDecoder, ImageInput, Images } from './model/imageInput.ts'
-export { concatFeatures, normalizeRows, type Embeddings, type Features } from './model/features.ts'
 export { MlpHead, scpHeadConfig } from './model/mlpHead.ts'
 export type { HeadNorm, HeadWeights, Initialization, MlpHeadConfig } from './model/mlpHead.ts'
+export { concatFeatures, normalizeRows, type Embeddings, type Features } from './model/features.ts'
+export { Lora, type LoraOptions, type LoraTarget } from './model/lora.ts'
 export { parseSafetensors, serializeSafetensors } from './model/safetensors.ts'
 export type { SafetensorsFile, TensorData } from './model/safetensors.ts'
 export {
@@ -73,7 +74,7 @@ export {
   type Pixels,
   type PreprocessConfig,
 } from './model/preprocess.ts'
-export { VisionTransformer } from './model/vit/vit.ts'
+export { classRowsOf, VisionTransformer } from './model/vit/vit.ts'
 export { loadTextModel, type LoadTextOptions } from './loadTextModel.ts'
 export {
   TextModel,
@@ -106,6 +107,7 @@ export {
   type BlockOptions,
   type BlockTensors,
   type Dense,
+  type LowRank,
 } from './model/transformerBlock.ts'
 export type { VitConfig } from './model/vit/config.ts'
 
@@ -140,8 +142,12 @@ export type { OnlineOptions, OnlineProgress, OnlineViews } from './train/onlineS
 export type { OnlineEncoder } from './train/viewEmbedder.ts'
 export type { RestartSummary } from './train/checkpoint.ts'
 export { FeatureStore } from './train/featureStore.ts'
+export { linearProbe } from './train/linearProbe.ts'
+export type { LinearProbeOptions, LinearProbeResult } from './train/linearProbe.ts'
+export { LinearProbeAdapter } from './train/linearProbeAdapter.ts'
 export { ScpAdapter } from './train/scpAdapter.ts'
 export { scpSettings, type Preset, type ScpSettings } from './train/scpSettings.ts'
+export { temi, TemiAdapter, type TemiOptions, type TemiSettings } from './train/temiAdapter.ts'
 export { DivergedError, train } from './train/trainer.ts'
 export type {
   Divergence,
@@ -162,12 +168,33 @@ export { assertSameModel, loadHead, serializeHead } from './train/headFile.ts'
 export type { HeadAbout, SavedHead } from './train/headFile.ts'
 export { headKinds, type HeadKind, type OpenHead } from './train/headKinds.ts'
 export { predictClusters, type ClusterPrediction } from './train/predict.ts'
+export {
+  clusterSpace,
+  nearestImages,
+  type Background,
+  type Found,
+  type Rows,
+  type SearchOptions,
+} from './train/search.ts'
 export { kmeans, type KmeansOptions, type KmeansResult } from './train/kmeans.ts'
+export {
+  MAX_TSNE_ROWS,
+  tsne,
+  type TsneOptions,
+  type TsneProgress,
+  type TsneResult,
+} from './train/tsne.ts'
 export { adam, adamW, type AdamState } from './train/adam.ts'
 export { sgd, type SgdOptions } from './train/sgd.ts'
-export { decayMatrices, parameterGroups } from './train/parameterGroups.ts'
+export { decayMatrices, decayMatricesOfRuns, parameterGroups } from './train/parameterGroups.ts'
 export type { ParameterGroup, ParameterGroups } from './train/parameterGroups.ts'
-export { adamTable, cosineSchedule, sgdTable, type AdamOptions } from './train/schedule.ts'
+export {
+  adamTable,
+  cosineSchedule,
+  sgdTable,
+  warmupCosineSchedule,
+  type AdamOptions,
+} from './train/schedule.ts'
 export {
   adjustedRandIndex,
   clusteringAccuracy,

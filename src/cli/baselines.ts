@@ -27,14 +27,17 @@ export interface BaselineOptions {
   readonly seed: number
   /** Class of each image, where known. */
   readonly labels: Int32Array | undefined
+  /** What the trained partition is called. Default SCP. */
+  readonly method?: string
   readonly signal?: AbortSignal
 }
 
 /**
- * Scores of SCP's partition beside k-means on the same features (20 restarts) and on raw pixels (10).
+ * Scores of the trained partition beside k-means on the same features (20 restarts) and, where there are any,
+ * on raw pixels (10).
  *
- * @param assignments SCP's cluster of each image
- * @param raw N · 32 · 32 · 3 bytes
+ * @param assignments the trained head's cluster of each image
+ * @param raw N · 32 · 32 · 3 bytes, or none
  */
 export async function comparePartitions(
   features: Features,
@@ -47,7 +50,7 @@ export async function comparePartitions(
   normalizeRows(points.data, dimension)
   const onFeatures = await partition(points, options, count, 20)
   const pixels = { data: raw, count, dimension: rawEdge * rawEdge * 3 }
-  const onPixels = await partition(pixels, options, rawSample, 10)
+  const onPixels = raw.length > 0 && (await partition(pixels, options, rawSample, 10))
   const score = (method: string, partition: Int32Array): Score => ({
     method,
     ...(options.labels && {
@@ -59,9 +62,9 @@ export async function comparePartitions(
     agreement: adjustedRandIndex(assignments, partition),
   })
   return [
-    score('SCP', assignments),
+    score(options.method ?? 'SCP', assignments),
     score('k-means on features', onFeatures),
-    score('k-means on raw pixels', onPixels),
+    ...(onPixels ? [score('k-means on raw pixels', onPixels)] : []),
   ]
 }
 
@@ -90,7 +93,8 @@ function thin(points: Points, limit: number): Points {
   return { data: kept, count: limit, dimension }
 }
 
-function assignToNearest(
+/** Index of the nearest of k centres for each row; ties to the lowest. */
+export function assignToNearest(
   { data, count, dimension }: Points,
   centres: Float32Array,
   k: number,

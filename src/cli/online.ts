@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander'
 import { collectionPictures } from '../data/collectionPictures.node.ts'
 import type { ImageCollection } from '../data/collection.ts'
 import type { ClusterOptions, OnlineViews, VisionModel } from '../index.node.ts'
+import { KeeplightError } from '../runtime/errors.ts'
 import type { Context } from './context.ts'
 import type { MixedModel } from './mixedModel.ts'
 import { integer } from './options.ts'
@@ -53,13 +54,19 @@ export function sourceOptionsOf(
   settings: OnlineSettings,
   collection: ImageCollection,
   indices: readonly number[],
-  model: VisionModel | MixedModel,
+  model: VisionModel | MixedModel | undefined,
   { terminal, signal }: Context,
   tell: (text: string) => void,
 ): Pick<ClusterOptions, 'memoryBudget' | 'online'> {
   const memoryBudget = settings.gpuMemory * 2 ** 20
   const refresh = refreshOf(settings)
   if (refresh === undefined) return { memoryBudget }
+  if (!model) {
+    throw new KeeplightError(
+      'usage',
+      `${collection.root}: --online makes views from pictures, this is a file of features. Give the pictures.`,
+    )
+  }
   const models = 'encoders' in model ? model.encoders : [model]
   const memory = (settings.pictureMemory * 2 ** 20) / models.length
   let bar: ReturnType<typeof terminal.progress> | undefined

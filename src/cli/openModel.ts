@@ -84,3 +84,8 @@ export function progressBar(
     },
   }
 }
+
+/** The adapter in a few words. */
+export function describeAdapter({ adapter }: Device): string {
+  return adapter.description || [adapter.vendor, adapter.architecture].join(' ').trim() || 'GPU'
+}

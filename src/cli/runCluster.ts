@@ -1,25 +1,29 @@
 import { dirname, resolve } from 'node:path'
 import { defaultCacheFolder } from '../data/cache.node.ts'
 import type { ImageCollection } from '../data/collection.ts'
-import { openCollection } from '../data/openCollection.node.ts'
 import { cluster, createDevice } from '../index.node.ts'
 import type { ClusterResult, Device, Divergence, VisionModel } from '../index.node.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import { toAssignments } from '../train/assignments.ts'
 import { comparePartitions } from './baselines.ts'
 import { openCheckpointFile, type CheckpointFile } from './checkpointFile.ts'
-import { collectFeatures } from './collect.ts'
 import type { Collected } from './collect.ts'
 import { makeContactSheets } from './contactSheets.ts'
 import type { Context } from './context.ts'
 import { prepareOutput } from './files.ts'
+import { Looks } from './looks.ts'
+import { clusterOptionsOf, methodTitle } from './methods.ts'
 import type { MixedModel } from './mixedModel.ts'
 import { sourceOptionsOf, viewsBefore } from './online.ts'
+import { featuresOf, openData } from './openData.ts'
+import type { ModelAbout } from './openData.ts'
 import { openEncoder } from './openModel.ts'
+import { checkOrganizable, organize, planOrganization } from './organizeFiles.ts'
 import { profiled } from './profiled.ts'
-import { scpOptionsOf } from './recipe.ts'
+import { planTiles } from './reportTiles.ts'
 import type { ClusterSettings } from './settings.ts'
 import { Stopwatch } from './stopwatch.ts'
+import { copiesByPath, surveyImages, type Survey } from './survey.ts'
 import { useTuning } from './tuning.ts'
 import { writeResults } from './writeResults.ts'
 import type { Summary } from './writeResults.ts'
@@ -38,9 +42,10 @@ export async function runCluster(
   const { terminal, signal } = context
   const watch = new Stopwatch()
   const out = resolve(settings.out)
-  const { labels, synsets } = settings
-  const collection = await openCollection(data, { labels, synsets, signal })
+  const opened = await openData(data, settings, signal)
+  const { collection } = opened
   requireImages(data, collection.files.length, settings.k)
+  if (settings.organize) await checkOrganizable(collection, out, settings.organize)
   await prepareOutput(out)
   const trace = settings.profile === undefined ? undefined : resolve(settings.profile)
   if (trace !== undefined) await prepareOutput(dirname(trace))
@@ -50,22 +55,24 @@ export async function runCluster(
   const device = await createDevice({ adapter: settings.adapter })
   try {
     await useTuning(device, terminal)
-    const model = await openEncoder(settings, device, { terminal, signal })
-    terminal.note(`${model.name} on ${describeAdapter(device)}`)
+    const loaded = opened.stored ? undefined : await openEncoder(settings, device, context)
     watch.lap('start')
     return await profiled(device, trace, terminal, async () => {
-      const collected = await collectFeatures(collection, model, {
-        views: viewsBefore(settings),
-        cacheFolder: settings.cache ? defaultCacheFolder(process.env) : undefined,
-        terminal,
-        signal,
-      })
+      const cacheFolder = settings.cache ? defaultCacheFolder(process.env) : undefined
+      // Features from a file start at once: their pictures are not read for this.
+      const looks = opened.stored
+        ? undefined
+        : new Looks(collection, { cacheFolder, terminal, signal })
+      const before = { ...settings, views: viewsBefore(settings) }
+      const found = await featuresOf(opened, before, device, context, loaded, looks)
+      const { collected, model } = found
       watch.lap('embedding')
-      for (const { path, message } of collected.broken.slice(0, 20)) {
-        terminal.warn(`left out ${path}: ${message}`)
-      }
+      if (looks) terminal.note(describeCounts(collected))
       requireImages(data, collected.kept.length, settings.k)
-      const parts = { collection, model, device, checkpoint }
+      const survey = looks && (await surveyImages(collection, { ...collected, looks, device }))
+      looks?.close()
+      watch.lap('looking')
+      const parts = { collection, encoder: loaded, device, checkpoint }
       const result = await train(collected, settings, parts, context)
       for (const { seed, diverged } of result.restarts) {
         if (diverged) terminal.warn(`run of seed ${seed} left out: ${describeDivergence(diverged)}`)
@@ -73,7 +80,7 @@ export async function runCluster(
       watch.lap('training')
       const summary = await finish(
         collection,
-        collected,
+        { collected, survey },
         result,
         { settings, out, device, model, watch },
         {
@@ -93,13 +100,13 @@ interface Finish {
   readonly settings: ClusterSettings
   readonly out: string
   readonly device: Device
-  readonly model: Pick<VisionModel, 'name' | 'hash' | 'dimension'>
+  readonly model: ModelAbout
   readonly watch: Stopwatch
 }
 
 async function finish(
   collection: ImageCollection,
-  collected: Collected,
+  { collected, survey }: { readonly collected: Collected; readonly survey?: Survey },
   result: ClusterResult,
   { settings, out, device, model, watch }: Finish,
   { terminal, signal }: Context,
@@ -108,12 +115,13 @@ async function finish(
   const { features, raw, kept } = collected
   const all = collection.labels
   const labels = all && Int32Array.from(kept, (index) => all[index])
-  terminal.note('scoring: k-means on features and on raw pixels')
+  terminal.note(`scoring: k-means on features${raw.length > 0 ? ' and on raw pixels' : ''}`)
   const scores = await comparePartitions(features, raw, result.assignments, {
     device,
     k,
     seed,
     labels,
+    method: methodTitle(result),
     signal,
   })
   watch.lap('scoring')
@@ -123,24 +131,29 @@ async function finish(
     result.probabilities,
     k,
     labels && Array.from(labels, (label) => collection.classes[label]),
+    survey && copiesByPath(survey),
   )
-  const clusters = await makeContactSheets(assignments, k, {
-    collection,
-    out,
-    terminal,
-    signal,
-  })
+  const tiles = planTiles(assignments, survey)
+  const sheetOptions = { collection, out, terminal, signal }
+  const sheets = await makeContactSheets(assignments, k, sheetOptions, tiles.paths)
   watch.lap('report')
-  return writeResults({
-    ...{ collection, collected, result, assignments, scores, clusters, labels },
+  const summary = await writeResults({
+    ...{ collection, collected, survey, result, assignments, scores, labels },
+    ...{ clusters: sheets.clusters, tiles: tiles.fill(sheets.pictureOf) },
     ...{ settings, out, model, timings: watch.laps, adapter: device.adapter },
     tuned: device.choices.entries(),
   })
+  if (!settings.organize) return summary
+  const { dryRun = false, organize: mode } = settings
+  const plan = planOrganization(collection, assignments, out, mode)
+  if (!dryRun) await organize(collection, plan, { terminal, signal })
+  return { ...summary, organized: { ...plan, dryRun } }
 }
 
 interface TrainParts {
   readonly collection: ImageCollection
-  readonly model: VisionModel | MixedModel
+  /** Absent where features came from a file. */
+  readonly encoder: VisionModel | MixedModel | undefined
   readonly device: Device
   readonly checkpoint: CheckpointFile
 }
@@ -148,21 +161,21 @@ interface TrainParts {
 async function train(
   collected: Collected,
   settings: ClusterSettings,
-  { collection, model, device, checkpoint }: TrainParts,
+  { collection, encoder, device, checkpoint }: TrainParts,
   context: Context,
 ): Promise<ClusterResult> {
   const { terminal, signal } = context
-  const { k, seed, preset } = settings
+  const { k, seed } = settings
   let done = 0
   let progress: ReturnType<typeof terminal.progress> | undefined
-  const source = sourceOptionsOf(settings, collection, collected.kept, model, context, (text) =>
+  const source = sourceOptionsOf(settings, collection, collected.kept, encoder, context, (text) =>
     progress?.update(done, text),
   )
   try {
     return await cluster(collected.features, {
-      ...scpOptionsOf(settings),
+      ...clusterOptionsOf(settings),
       ...source,
-      ...{ k, device, seed, preset, signal },
+      ...{ k, device, seed, signal },
       ...checkpoint.options,
       onProgress: ({ restart, runs, restarts, step, steps, loss }) => {
         progress ??= terminal.progress('training', restarts * steps, 'steps')
@@ -196,13 +209,15 @@ function requireImages(data: string, images: number, k: number): void {
   }
 }
 
+/** What embedding had to do. */
+function describeCounts({ reused, embedded, broken }: Collected): string {
+  return `${reused} images from the cache, ${embedded} new, ${broken.length} broken`
+}
+
 function describeCollection({ root, files, classes, ignored }: ImageCollection): string {
   const kinds = classes.length > 0 ? ` in ${classes.length} classes` : ''
   const others = ignored > 0 ? `, ${ignored} other files ignored` : ''
   return `${root}: ${files.length} images${kinds}${others}`
 }
 
-/** The adapter in a few words. */
-export function describeAdapter({ adapter }: Device): string {
-  return adapter.description || [adapter.vendor, adapter.architecture].join(' ').trim() || 'GPU'
-}
+export { describeAdapter } from './openModel.ts'

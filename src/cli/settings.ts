@@ -1,19 +1,29 @@
 import { type Command, Option } from 'commander'
 import type { WeightDtype } from '../index.node.ts'
 import { addCheckpointOptions, type CheckpointSettings } from './checkpointFile.ts'
+import { addMethodOptions, type MethodSettings } from './methods.ts'
 import { addOnlineOptions, type OnlineSettings } from './online.ts'
 import { integer } from './options.ts'
 import { addRecipeOptions, type RecipeSettings } from './recipe.ts'
 
 /** What `keeplight cluster` was asked to do, as parsed. */
 export interface ClusterSettings
-  extends DataSettings, ModelSettings, RecipeSettings, OnlineSettings, CheckpointSettings {
+  extends
+    DataSettings,
+    ModelSettings,
+    RecipeSettings,
+    MethodSettings,
+    OnlineSettings,
+    CheckpointSettings {
   readonly k: number
   readonly out: string
   readonly adapter?: string
   readonly views: number
   readonly seed: number
   readonly cache: boolean
+  /** Puts the images into a folder per cluster too, or says what that would do. */
+  readonly organize?: 'link' | 'copy'
+  readonly dryRun?: boolean
   /** File for a trace of every dispatch. */
   readonly profile?: string
   readonly quiet: boolean
@@ -40,12 +50,32 @@ export function addDataOptions(command: Command): Command {
     .option('--synsets <list>', 'part of ImageNet: imagenet-10, imagenet-dogs, or a list file')
 }
 
+/** Option of commands that take a file of features and show pictures. */
+export function addImagesOption(command: Command): Command {
+  return command.option('--images <data>', 'pictures of a features.safetensors (beside it)')
+}
+
+/** Options of commands to which a head or a file of features names the model. */
+export function addModelOverride(command: Command, whose: string): Command {
+  return command
+    .option('--model <name>', `a model’s name, or a path (${whose})`)
+    .addOption(
+      new Option('--dtype <dtype>', `of the encoder’s weights on the GPU (${whose})`).choices([
+        'f32',
+        'f16',
+        'int8',
+      ]),
+    )
+}
+
 /** What `addDataOptions` parses. */
 export interface DataSettings {
   /** Which labels of CIFAR-100 count. */
   readonly labels?: 'fine' | 'coarse'
   /** A part of ImageNet: its name, or the path of a list of synsets. */
   readonly synsets?: string
+  /** Where the pictures of a file of features are. */
+  readonly images?: string
 }
 
 /** Which encoder, and how its weights are kept. */
@@ -80,5 +110,5 @@ export function addTrainingOptions(command: Command): Command {
     .option('--views <n>', 'augmented views of each image', integer(1, 64), 4)
     .option('--seed <n>', 'seed of every random draw', integer(0, 0xffffffff), 0)
     .option('--no-cache', 'neither read nor write the feature cache')
-  return addCheckpointOptions(addOnlineOptions(addRecipeOptions(command)))
+  return addCheckpointOptions(addOnlineOptions(addMethodOptions(addRecipeOptions(command))))
 }

@@ -1,23 +1,32 @@
 import { basename, join } from 'node:path'
 import { version } from '../../package.json'
 import { confusionMatrix, serializeHead } from '../index.node.ts'
-import type { ClusterResult, Device, VisionModel } from '../index.node.ts'
+import type { ClusterResult, Device } from '../index.node.ts'
 import type { ImageCollection } from '../data/collection.ts'
-import { assignmentsCsv, assignmentsJson } from '../train/assignments.ts'
+import { assignmentsCsv, assignmentsJson, isUncertain } from '../train/assignments.ts'
 import type { Assignment } from '../train/assignments.ts'
 import type { Collected } from './collect.ts'
 import { writeFileAtomic } from './files.ts'
+import type { ModelAbout } from './openData.ts'
+import type { OrganizePlan } from './organizeFiles.ts'
 import { refreshOf, viewsBefore } from './online.ts'
 import { renderReport } from './report.ts'
 import type { ReportCluster, ReportData, Score } from './report/data.ts'
+import { methodTitle, settingsOf } from './methods.ts'
 import { scoreRestarts } from './restarts.ts'
 import type { ClusterSettings } from './settings.ts'
+import { surveyCounts, type Survey } from './survey.ts'
+import { writeSurvey } from './surveyFiles.ts'
 import { formatDuration } from './terminal.ts'
 
 /** Everything that a run found out. */
 export interface RunResults {
   readonly collection: ImageCollection
   readonly collected: Collected
+  /** Copies, look-alikes and images of poor quality, where there are images. */
+  readonly survey?: Survey
+  /** What the report shows beside the clusters. */
+  readonly tiles?: Pick<ReportData, 'toLook' | 'certainty'>
   readonly result: ClusterResult
   readonly assignments: readonly Assignment[]
   readonly scores: readonly Score[]
@@ -27,7 +36,7 @@ export interface RunResults {
   readonly settings: ClusterSettings
   readonly out: string
   /** One encoder, or several joined by `+`. */
-  readonly model: Pick<VisionModel, 'name' | 'hash' | 'dimension'>
+  readonly model: ModelAbout
   readonly adapter: Device['adapter']
   /** Kernels that were chosen otherwise than by rule. */
   readonly tuned: ReadonlyMap<string, string>
@@ -35,9 +44,15 @@ export interface RunResults {
 }
 
 /** What metrics.json holds and `--json` prints. */
-export type Summary = ReturnType<typeof summarize>
+export type Summary = ReturnType<typeof summarize> & {
+  /** Where `--organize` put the images, or would. */
+  readonly organized?: OrganizePlan & { readonly dryRun: boolean }
+}
 
-/** Writes assignments.csv, assignments.json, head.safetensors, metrics.json and report.html. */
+/**
+ * Writes assignments.csv, assignments.json, head.safetensors, metrics.json and report.html, and
+ * quality.json and duplicates.csv beside them.
+ */
 export async function writeResults(results: RunResults): Promise<Summary> {
   const { out, assignments } = results
   const summary = summarize(results)
@@ -47,6 +62,7 @@ export async function writeResults(results: RunResults): Promise<Summary> {
   await write('assignments.json', assignmentsJson(assignments))
   await write('head.safetensors', headFile(results))
   await write('metrics.json', `${JSON.stringify(summary, null, 2)}\n`)
+  if (results.survey) await writeSurvey(out, results.survey)
   await write('report.html', renderReport(toReport(results)))
   return summary
 }
@@ -55,16 +71,21 @@ function summarize(results: RunResults) {
   const { collection, collected, result, scores, clusters, out, model } = results
   const { broken, reused, embedded, cache, kept } = collected
   const files = ['assignments.csv', 'assignments.json', 'head.safetensors', 'metrics.json']
+  if (results.survey) files.push('quality.json', 'duplicates.csv')
   return {
     keeplight: version,
     data: collection.root,
     kind: collection.kind,
+    /** With `data`, what opens the same images again. */
+    dataOptions: { labels: results.settings.labels, synsets: results.settings.synsets },
     out,
     files: Object.fromEntries([...files, 'report.html'].map((name) => [name, join(out, name)])),
     images: {
       ...{ used: kept.length, reused, embedded, broken: broken.length },
       ignored: collection.ignored,
+      uncertain: results.assignments.filter(isUncertain).length,
     },
+    ...(results.survey && { toLookAt: surveyCounts(results.survey) }),
     classes: collection.classes,
     scores,
     clusters: clusters.map(({ id, size, confidence, majority }) => ({
@@ -104,12 +125,12 @@ function trainingSettings({ settings, result }: RunResults) {
   const { k, seed, preset } = settings
   const online = refreshOf(settings)
   const views = viewsBefore(settings)
-  return { k, seed, preset, views, ...(online && { online }), ...result.settings }
+  return { k, seed, preset, views, ...(online && { online }), ...settingsOf(result, settings) }
 }
 
 function headFile(results: RunResults): Uint8Array {
   const { model, result } = results
-  const about = { model: model.name, modelHash: model.hash, method: 'scp' }
+  const about = { model: model.name, modelHash: model.hash, method: result.method }
   const settings = trainingSettings(results)
   return serializeHead(result.head, { ...about, settings }, { keeplight: version })
 }
@@ -131,7 +152,7 @@ function toReport(results: RunResults): ReportData {
   return {
     title: basename(collection.root) || collection.root,
     subtitle:
-      `${kept.length.toLocaleString('en')} images in ${k} clusters by ${model.name}, ` +
+      `${kept.length.toLocaleString('en')} images in ${k} clusters by ${methodTitle(result)} on ${model.name}, ` +
       `in ${formatDuration(seconds)} on ${adapter.description || adapter.vendor}`,
     imageCount: kept.length,
     clusters,
@@ -141,6 +162,7 @@ function toReport(results: RunResults): ReportData {
     restarts: scoreRestarts(result, labels),
     kept: result.kept,
     broken,
+    ...results.tiles,
     settings: [
       [collection.kind, collection.root],
       ['model', model.name],

@@ -50,7 +50,7 @@ export interface ClusterMethod {
   readonly name: string
   readonly maker: AdapterMaker
   /** Of every step. Default: the settings' cosine. */
-  readonly learningRates?: (steps: number) => ArrayLike<number>
+  readonly learningRates?: (steps: number, batch: number) => ArrayLike<number>
   readonly adam?: AdamOptions
   /** Weight decay of matrices; makes the optimiser AdamW. */
   readonly decay?: number
@@ -298,7 +298,8 @@ class ClusterRun {
           ...(adam && { adam }),
           ...(snapshotEvery !== undefined && { snapshotEvery }),
           learningRates:
-            learningRates?.(steps) ?? cosineSchedule(steps, learningRate, finalLearningRate),
+            learningRates?.(steps, source.batch) ??
+            cosineSchedule(steps, learningRate, finalLearningRate),
           onProgress: ({ step, losses }) => {
             const finite = losses.filter(Number.isFinite)
             const loss = finite.reduce((sum, value) => sum + value, 0) / finite.length

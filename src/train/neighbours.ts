@@ -10,10 +10,21 @@ const LEAST_ROWS = { software: 64, hardware: 1024 }
 /** Of the memory that a search may take, what each of two parts is: rows, and those they are compared with. */
 const PART_SHARE = 1 / 4
 
-export interface NeighboursOptions {
+/** Lists of the nearest other rows of every row, ascending, ties by number. */
+export interface NearestLists {
+  /** Rows found for each. */
+  readonly k: number
+  /** [count, k] row numbers; 2³² − 1 where none is left that is finite. */
+  readonly nearest: Uint32Array<ArrayBuffer>
+  /** [count, k] squared Euclidean distances; 3.4e38 there. */
+  readonly squared: Float32Array<ArrayBuffer>
+}
+
+export interface NearestListsOptions {
   readonly count: number
   readonly dimension: number
-  readonly neighbours: number
+  /** 1 to count − 1, and to `MAX_NEAREST`. */
+  readonly k: number
   /** Bytes of data on the GPU at most; more is searched part by part, to the same result. Default all. */
   readonly memory?: number
 }
@@ -25,21 +36,16 @@ interface Part {
 }
 
 /**
- * The nearest other rows of every row by Euclidean distance, which for normalised rows is the order of
- * their cosines, computed on the GPU in blocks, without storing the N×N matrix.
+ * The k nearest other rows of every row, computed on the GPU in blocks, without storing the N×N matrix.
  *
  * @param data [count, dimension]
- * @returns [count, neighbours] row numbers, nearest first, ties by number
  */
-export async function nearestNeighbours(
+export async function nearestLists(
   device: Device,
   data: Float32Array,
-  { count, dimension, neighbours, memory = Infinity }: NeighboursOptions,
-): Promise<Uint32Array<ArrayBuffer>> {
-  // A collection smaller than the wanted neighbourhood repeats what there is.
-  const k = Math.min(neighbours, count - 1)
-  const result = new Uint32Array(count * neighbours)
-  if (k === 0) return result
+  { count, dimension, k, memory = Infinity }: NearestListsOptions,
+): Promise<NearestLists> {
+  const lists = new Lists(count, k)
   const upload = ({ first, rows }: Part): Tensor<'f32'> =>
     device.tensor(data.subarray(first * dimension, (first + rows) * dimension), [rows, dimension])
   const resident = data.byteLength <= memory
@@ -57,7 +63,6 @@ export async function nearestNeighbours(
   try {
     for (const [i, part] of parts.entries()) {
       const own = held[i] ?? upload(part)
-      const lists = new NearestLists(part, k)
       // All parts at once, or one after the other.
       for (const among of resident ? [{ first: 0, rows: count }] : parts) {
         const others = resident ? held : [among === part ? own : upload(among)]
@@ -68,18 +73,42 @@ export async function nearestNeighbours(
           const self = inside ? { self: part.first - among.first + start } : {}
           const { nearest, squared } = nearestRows(x, others, { k: most, ...self })
           const [found, distances] = await Promise.all([nearest.read(), squared.read()])
-          lists.take(start, among.first, most, found, distances)
+          lists.take(part.first + start, among.first, most, found, distances)
           for (const tensor of [x, nearest, squared]) tensor.dispose()
         }
         if (!resident && among !== part) others[0]!.dispose()
       }
-      lists.write(result, neighbours, count)
       if (!resident) own.dispose()
     }
   } finally {
     held.forEach((tensor) => tensor.dispose())
   }
-  return result
+  return lists
+}
+
+/**
+ * The nearest other rows of every row by Euclidean distance, which for normalised rows is the order of
+ * their cosines.
+ *
+ * @param data [count, dimension]
+ * @returns [count, neighbours] row numbers, nearest first, ties by number
+ */
+export async function nearestNeighbours(
+  device: Device,
+  data: Float32Array,
+  { neighbours, ...options }: Omit<NearestListsOptions, 'k'> & { readonly neighbours: number },
+): Promise<Uint32Array<ArrayBuffer>> {
+  const { count } = options
+  // A collection smaller than the wanted neighbourhood repeats what there is.
+  const k = Math.min(neighbours, count - 1)
+  if (k === 0) return new Uint32Array(count * neighbours)
+  const { nearest } = await nearestLists(device, data, { ...options, k })
+  return Uint32Array.from({ length: count * neighbours }, (_, at) => {
+    const row = Math.floor(at / neighbours)
+    const index = nearest[row * k + ((at % neighbours) % k)]!
+    // A row that is not finite has no neighbours but itself.
+    return index < count ? index : row
+  })
 }
 
 const partsOf = (count: number, wide: number): Part[] =>
@@ -87,19 +116,20 @@ const partsOf = (count: number, wide: number): Part[] =>
     return { first: i * wide, rows: Math.min(wide, count - i * wide) }
   })
 
-/** The nearest rows that were found so far, for the rows of one part. */
-class NearestLists {
-  readonly #part: Part
-  readonly #k: number
-  /** [rows, k], ascending; `NONE` where there are none yet. */
-  readonly #nearest: Uint32Array
-  readonly #squared: Float32Array
+/** What a search gives where it finds no more rows. */
+const NONE = 0xffffffff
+const FAR = 3.4e38
 
-  constructor(part: Part, k: number) {
-    this.#part = part
-    this.#k = k
-    this.#nearest = new Uint32Array(part.rows * k).fill(NONE)
-    this.#squared = new Float32Array(part.rows * k).fill(Infinity)
+/** The nearest rows that were found so far. */
+class Lists implements NearestLists {
+  readonly k: number
+  readonly nearest: Uint32Array<ArrayBuffer>
+  readonly squared: Float32Array<ArrayBuffer>
+
+  constructor(count: number, k: number) {
+    this.k = k
+    this.nearest = new Uint32Array(count * k).fill(NONE)
+    this.squared = new Float32Array(count * k).fill(FAR)
   }
 
   /**
@@ -113,34 +143,20 @@ class NearestLists {
     found: Uint32Array,
     distances: Float32Array,
   ): void {
-    const k = this.#k
+    const { k } = this
     for (let row = 0; row * width < found.length; row++) {
       const at = (start + row) * k
-      const old = this.#nearest.slice(at, at + k)
-      const oldSquared = this.#squared.slice(at, at + k)
+      const old = this.nearest.slice(at, at + k)
+      const oldSquared = this.squared.slice(at, at + k)
       for (let to = 0, a = 0, b = 0; to < k; to++) {
         const index = b < width ? found[row * width + b]! : NONE
         const takesOld =
           index === NONE || (old[a]! !== NONE && oldSquared[a]! <= distances[row * width + b]!)
-        this.#nearest[at + to] = takesOld ? old[a]! : first + index
-        this.#squared[at + to] = takesOld ? oldSquared[a]! : distances[row * width + b]!
+        this.nearest[at + to] = takesOld ? old[a]! : first + index
+        this.squared[at + to] = takesOld ? oldSquared[a]! : distances[row * width + b]!
         if (takesOld) a++
         else b++
       }
     }
   }
-
-  /** Writes the lists of the part's rows; one that is shorter than `neighbours` is repeated. */
-  write(result: Uint32Array, neighbours: number, count: number): void {
-    const { first, rows } = this.#part
-    for (let at = 0; at < rows * neighbours; at++) {
-      const row = Math.floor(at / neighbours)
-      const index = this.#nearest[row * this.#k + ((at % neighbours) % this.#k)]!
-      // A row that is not finite has no neighbours but itself.
-      result[first * neighbours + at] = index < count ? index : first + row
-    }
-  }
 }
-
-/** What a search gives where it finds no more rows. */
-const NONE = 0xffffffff

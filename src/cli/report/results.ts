@@ -1,5 +1,5 @@
-import { lineChart } from './chart.ts'
-import type { ReportData, Score } from './data.ts'
+import { linePlot, thinned } from '../plot/plots.ts'
+import type { ReportData, Score, TracePoint } from './data.ts'
 import { count, percent } from './format.ts'
 import { describeRestarts } from '../restarts.ts'
 import { markup, type Html } from './html.ts'
@@ -7,7 +7,7 @@ import { markup, type Html } from './html.ts'
 /** Larger confusion matrices stand in metrics.json only: nobody reads them on a page. */
 const largestMatrix = 64
 
-/** SCP's scores beside k-means'. */
+/** The trained partition's scores beside k-means'. */
 export function scoreSection({ scores }: ReportData): Html {
   const labelled = scores.some((score) => score.accuracy !== undefined)
   const columns: [string, (score: Score) => number | undefined, 'high' | 'low' | 'none'][] = [
@@ -19,7 +19,7 @@ export function scoreSection({ scores }: ReportData): Html {
         ] satisfies [string, (score: Score) => number | undefined, 'high'][])
       : []),
     ['inertia', (score) => score.inertia, 'none'],
-    ['agrees with SCP (ARI)', (score) => score.agreement, 'none'],
+    [`agrees with ${scores[0]?.method ?? 'SCP'} (ARI)`, (score) => score.agreement, 'none'],
   ]
   return markup`<h2>Beside k-means</h2>
     <p class="soft">
@@ -118,15 +118,8 @@ function termTitle(name: string): string {
 export function trainingSection({ trace, restarts: scores, kept }: ReportData): Html {
   const { restarts } = scores
   const labelled = scores.accuracy !== undefined
-  const steps = trace.map((point) => point.step)
   const columns = Object.keys(trace[0] ?? {}).filter((name) => !UNCHARTED.has(name))
-  const charts = columns.map((name) => {
-    return lineChart(
-      termTitle(name),
-      steps,
-      trace.map((point) => point[name]),
-    )
-  })
+  const charts = columns.map((name) => chart(trace, termTitle(name), (point) => point[name]))
   return markup`<h2>Training</h2>
     <p class="soft">The run that was kept: the loss and its terms.</p>
     <div class="charts">${charts}</div>
@@ -161,6 +154,28 @@ export function trainingSection({ trace, restarts: scores, kept }: ReportData): 
         </tbody>
       </table>
     </div>`
+}
+
+/** A small plot of one term over the steps, and what it came to. */
+function chart(
+  trace: readonly TracePoint[],
+  title: string,
+  valueOf: (point: TracePoint) => number,
+): Html {
+  const points = trace.map((point) => [point.step, valueOf(point)] as const)
+  const shown = (value: number): string => String(Number(value.toPrecision(3))).replace('-', '−')
+  const [first, last] = [points[0], points[points.length - 1]]
+  const plot = linePlot({
+    ...{ title, heading: false, width: 280, height: 150 },
+    description: `from ${shown(first[1])} at step ${first[0]} to ${shown(last[1])} at step ${last[0]}`,
+    series: [{ name: title, points: thinned(points) }],
+    x: { label: 'step', ticks: 4, domain: [first[0], Math.max(last[0], first[0] + 1)] },
+    y: { ticks: 4 },
+  })
+  return markup`<figure class="chart">
+    <figcaption>${title} <b>${shown(last[1])}</b></figcaption>
+    ${plot}
+  </figure>`
 }
 
 /** The files that could not be read, and why. */

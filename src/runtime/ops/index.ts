@@ -37,6 +37,7 @@ export {
   subtract,
   tanh,
 } from './elementwise.ts'
+export { crossEntropy, type CrossEntropyOptions } from './crossEntropy.ts'
 export { dropout, type DropoutOptions } from './dropout.ts'
 export { embedTokens } from './embedTokens.ts'
 export {
@@ -64,5 +65,13 @@ export { mean, sum, type Over } from './reduce.ts'
 export type { Axes, ReduceOptions } from '../axes.ts'
 export { scpLoss, type LossRing, type ScpLoss, type ScpLossWeights } from './scpLoss.ts'
 export { logSoftmax, softmax } from './softmax.ts'
+export { temiLoss, type TemiLoss, type TemiLossOptions } from './temiLoss.ts'
 export { topK, type TopK } from './topK.ts'
+export {
+  tsneGradient,
+  tsneProbabilities,
+  type TsneGradient,
+  type TsneGraph,
+  type TsneProbabilitiesOptions,
+} from './tsne.ts'
 export { where } from './where.ts'

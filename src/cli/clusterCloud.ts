@@ -51,12 +51,12 @@ export async function clusterCloud(
 /** [N, K]: what the kept head says of the clean features, before its softmax. */
 async function logitsOf(
   { count, dimension, clean: data }: Collected['features'],
-  { method, k, head: weights }: ClusterResult,
+  { method, k, head: weights, settings }: ClusterResult,
   { name }: ModelAbout,
   device: Device,
   { signal }: Context,
 ): Promise<Float32Array> {
-  const head = { weights, method, dimension, k, model: name }
+  const head = { weights, method, settings: { ...settings }, dimension, k, model: name }
   const { logits } = await predictClusters(device, head, { count, dimension, data }, { signal })
   return logits
 }

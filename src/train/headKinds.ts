@@ -1,6 +1,8 @@
+import type { Activation } from '../kernels/activations.ts'
 import { MlpHead, parameterShapes, type HeadWeights, type MlpHeadConfig } from '../model/mlpHead.ts'
 import { temiHeadShapes, temiLogits, type TemiHeadsConfig } from '../model/temiHeads.ts'
 import type { Device } from '../runtime/device.ts'
+import { KeeplightError } from '../runtime/errors.ts'
 import { formatShape, sameShape, type Shape } from '../runtime/shape.ts'
 import { keep, scope, type Tensor } from '../runtime/tensor.ts'
 
@@ -11,6 +13,9 @@ export interface OpenHead {
   dispose(): void
 }
 
+/** The settings of a head's file. */
+export type HeadSettings = Readonly<Record<string, unknown>>
+
 /** How the saved heads of a method are checked and run. */
 export interface HeadKind {
   /**
@@ -19,7 +24,10 @@ export interface HeadKind {
    * @returns the sizes, or what is wrong in words that follow "it"
    */
   sizesOf(shapes: ReadonlyMap<string, Shape>): HeadSizes | string
-  open(device: Device, weights: HeadWeights): OpenHead
+  /**
+   * @param settings how it was trained, as far as its weights don't show it
+   */
+  open(device: Device, weights: HeadWeights, settings: HeadSettings): OpenHead
 }
 
 export interface HeadSizes {
@@ -29,7 +37,7 @@ export interface HeadSizes {
   readonly k: number
 }
 
-/** MLPs under the names of PyTorch's `Sequential`: linear layers, with or without BatchNorm, and ReLU. */
+/** MLPs under the names of PyTorch's `Sequential`: linear layers, norms, and the settings' activation. */
 const mlp: HeadKind = {
   sizesOf(shapes) {
     const config = mlpConfigOf(shapes)
@@ -40,9 +48,10 @@ const mlp: HeadKind = {
     }
     return { dimension: config.widths[0]!, k: config.widths.at(-1)! }
   },
-  open(device, weights) {
+  open(device, weights, { activation = 'relu' }) {
     const shapes = new Map(Array.from(weights, ([name, { shape }]) => [name, shape]))
-    const head = new MlpHead(device, mlpConfigOf(shapes) as MlpHeadConfig)
+    const config = mlpConfigOf(shapes) as MlpHeadConfig
+    const head = new MlpHead(device, { ...config, activation: knownActivation(activation) })
     head.write(weights)
     return {
       logits: (features) =>
@@ -53,6 +62,16 @@ const mlp: HeadKind = {
       dispose: () => head.dispose(),
     }
   },
+}
+
+function knownActivation(name: unknown): Activation {
+  const known = ['relu', 'gelu', 'quickGelu', 'silu'] as const
+  const activation = known.find((one) => one === name)
+  if (activation) return activation
+  throw new KeeplightError(
+    'format',
+    `head: its settings have the activation ${String(name)}, expected ${known.join(', ')}`,
+  )
 }
 
 /** One head of TEMI's, under the names of its authors' code, with the temperature of its softmax. */

@@ -28,16 +28,17 @@ const ROWS = 4096
  * Clusters of images by a trained head, without training: the same numbers that `cluster` gave for the
  * images that it was trained on.
  *
- * @param features of the head's own model, as `embed` gives them; they are L2-normalised here
+ * @param features of the head's own model, as `embed` gives them; they are L2-normalised here,
+ *   unless the head was trained without
  * @throws KeeplightError `validation` for features of another size, `aborted` after `signal`
  */
 export async function predictClusters(
   device: Device,
-  head: Pick<SavedHead, 'weights' | 'method' | 'dimension' | 'k' | 'model'>,
+  head: Pick<SavedHead, 'weights' | 'method' | 'settings' | 'dimension' | 'k' | 'model'>,
   features: { readonly count: number; readonly dimension: number; readonly data: Float32Array },
   { signal }: { readonly signal?: AbortSignal | undefined } = {},
 ): Promise<ClusterPrediction> {
-  const { k, dimension, weights, method } = head
+  const { k, dimension, weights, method, settings } = head
   const { count, data } = features
   if (features.dimension !== dimension) {
     throw new KeeplightError(
@@ -48,13 +49,13 @@ export async function predictClusters(
   }
   const logits = new Float32Array(count * k)
   const probabilities = new Float32Array(count * k)
-  const open = headKinds[method]!.open(device, weights)
+  const open = headKinds[method]!.open(device, weights, settings)
   try {
     for (let first = 0; first < count; first += ROWS) {
       assertNotAborted(signal)
       const rows = Math.min(ROWS, count - first)
       const part = data.slice(first * dimension, (first + rows) * dimension)
-      normalizeRows(part, dimension)
+      if (settings.normalize !== false) normalizeRows(part, dimension)
       const outputs = scope(() => {
         const all = open.logits(device.tensor(part, [rows, dimension]))
         return [all, softmax(all)] as const

@@ -117,19 +117,20 @@ describe('predictClusters', () => {
   const device = useDevice()
 
   it.each([
-    ['BatchNorm', 'scp', batchNormed],
-    ['no BatchNorm', 'scp', { widths: [8, 5, 3], norm: 'none' as const }],
-    ['one layer', 'linear-probe', { widths: [8, 3], norm: 'none' as const }],
-  ])('computes what plain loops do: %s', async (_, method, config) => {
+    ['BatchNorm', 'scp', batchNormed, {}],
+    ['no BatchNorm', 'scp', { widths: [8, 5, 3], norm: 'none' as const }, {}],
+    ['one layer', 'linear-probe', { widths: [8, 3], norm: 'none' as const }, {}],
+    ['SiLU on features as they are', 'scp', batchNormed, { activation: 'silu', normalize: false }],
+  ])('computes what plain loops do: %s', async (_, method, config, settings) => {
     const weights = randomHead(config)
-    const head = loadHead(serializeHead(weights, { ...about, method }))
+    const head = loadHead(serializeHead(weights, { ...about, method, settings }))
     const data = randomArray(7 * 8, 99, 3)
     const { logits, probabilities, assignments, ...sizes } = await predictClusters(device(), head, {
       ...{ count: 7, dimension: 8, data },
     })
     expect(sizes).toEqual({ count: 7, k: 3 })
     for (let row = 0; row < 7; row++) {
-      const expected = forward(config, weights, [...data.subarray(row * 8, row * 8 + 8)])
+      const expected = forward(config, weights, [...data.subarray(row * 8, row * 8 + 8)], settings)
       const shares = expected.map((value) => Math.exp(value))
       const sum = shares.reduce((a, b) => a + b)
       expected.forEach((value, k) => {
@@ -138,6 +139,14 @@ describe('predictClusters', () => {
       })
       expect(assignments[row]).toBe(expected.indexOf(Math.max(...expected)))
     }
+  })
+
+  it('refuses an activation that it does not know', async () => {
+    const settings = { activation: 'tanh' }
+    const head = loadHead(serializeHead(randomHead(batchNormed), { ...about, settings }))
+    const features = { count: 1, dimension: 8, data: new Float32Array(8).fill(1) }
+    const { message } = await rejectionOf(predictClusters(device(), head, features))
+    expect(message).toMatch(/the activation tanh, expected relu, gelu/)
   })
 
   it('refuses features of another size', async () => {
@@ -149,9 +158,14 @@ describe('predictClusters', () => {
 })
 
 /** Logits of one image in double precision. */
-function forward({ widths, norm }: MlpHeadConfig, weights: HeadWeights, x: number[]): number[] {
+function forward(
+  { widths, norm }: MlpHeadConfig,
+  weights: HeadWeights,
+  x: number[],
+  { activation, normalize = true }: { activation?: string; normalize?: boolean },
+): number[] {
   const value = (name: string, i: number): number => weights.get(name)?.data[i] ?? 0
-  const length = Math.hypot(...x)
+  const length = normalize ? Math.hypot(...x) : 1
   let y = x.map((entry) => entry / length)
   for (let layer = 0; layer + 1 < widths.length; layer++) {
     const at = layer * (norm === 'batch' ? 3 : 2)
@@ -166,7 +180,8 @@ function forward({ widths, norm }: MlpHeadConfig, weights: HeadWeights, x: numbe
         const centred = (sum - value(`${norm}.running_mean`, o)) / deviation
         sum = centred * value(`${norm}.weight`, o) + value(`${norm}.bias`, o)
       }
-      return hidden ? Math.max(sum, 0) : sum
+      if (!hidden) return sum
+      return activation === 'silu' ? sum / (1 + Math.exp(-sum)) : Math.max(sum, 0)
     })
   }
   return y

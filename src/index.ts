@@ -130,7 +130,17 @@ export {
   toAssignments,
   type Assignment,
 } from './train/assignments.ts'
-export { kmeans, type KmeansOptions, type KmeansResult } from './train/kmeans.ts'
+export { assignToCentres } from './train/assignToCentres.ts'
+export {
+  chooseK,
+  defaultRange,
+  type ChooseKOptions,
+  type ChooseKResult,
+  type KScore,
+} from './train/chooseK.ts'
+export { codingLength, type CodingLengthOptions, type FeatureRows } from './train/codingLength.ts'
+export { kmeans, kmeansRuns, type KmeansOptions, type KmeansResult } from './train/kmeans.ts'
+export { calinskiHarabasz, silhouettes, type SilhouetteOptions } from './train/silhouette.ts'
 export { adam, adamW, type AdamState } from './train/adam.ts'
 export { sgd, type SgdOptions } from './train/sgd.ts'
 export { decayMatrices, parameterGroups } from './train/parameterGroups.ts'

@@ -62,7 +62,7 @@ export {
 export { loadText, loadVit } from './model/loadTowers.ts'
 export type { Activations, Inspection, InspectOptions } from './model/inspect.ts'
 export type { ImageDecoder, ImageInput, Images } from './model/imageInput.ts'
-export { normalizeRows, type Embeddings, type Features } from './model/features.ts'
+export { concatFeatures, normalizeRows, type Embeddings, type Features } from './model/features.ts'
 export { MlpHead, scpHeadConfig, type HeadWeights, type MlpHeadConfig } from './model/mlpHead.ts'
 export { parseSafetensors, serializeSafetensors } from './model/safetensors.ts'
 export type { SafetensorsFile, TensorData } from './model/safetensors.ts'
@@ -141,6 +141,18 @@ export {
 export { codingLength, type CodingLengthOptions, type FeatureRows } from './train/codingLength.ts'
 export { kmeans, kmeansRuns, type KmeansOptions, type KmeansResult } from './train/kmeans.ts'
 export { calinskiHarabasz, silhouettes, type SilhouetteOptions } from './train/silhouette.ts'
+export { assertSameModel, loadHead, serializeHead } from './train/headFile.ts'
+export type { HeadAbout, SavedHead } from './train/headFile.ts'
+export { headKinds, type HeadKind, type OpenHead } from './train/headKinds.ts'
+export { predictClusters, type ClusterPrediction } from './train/predict.ts'
+export {
+  clusterSpace,
+  nearestImages,
+  type Background,
+  type Found,
+  type Rows,
+  type SearchOptions,
+} from './train/search.ts'
 export { adam, adamW, type AdamState } from './train/adam.ts'
 export { sgd, type SgdOptions } from './train/sgd.ts'
 export { decayMatrices, parameterGroups } from './train/parameterGroups.ts'

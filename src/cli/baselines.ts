@@ -31,10 +31,11 @@ export interface BaselineOptions {
 }
 
 /**
- * Scores of SCP's partition beside k-means on the same features (20 restarts) and on raw pixels (10).
+ * Scores of SCP's partition beside k-means on the same features (20 restarts) and, where there are any,
+ * on raw pixels (10).
  *
  * @param assignments SCP's cluster of each image
- * @param raw N · 32 · 32 · 3 bytes
+ * @param raw N · 32 · 32 · 3 bytes, or none
  */
 export async function comparePartitions(
   features: Features,
@@ -47,7 +48,7 @@ export async function comparePartitions(
   normalizeRows(points.data, dimension)
   const onFeatures = await partition(points, options, count, 20)
   const pixels = { data: raw, count, dimension: rawEdge * rawEdge * 3 }
-  const onPixels = await partition(pixels, options, rawSample, 10)
+  const onPixels = raw.length > 0 && (await partition(pixels, options, rawSample, 10))
   const score = (method: string, partition: Int32Array): Score => ({
     method,
     ...(options.labels && {
@@ -61,7 +62,7 @@ export async function comparePartitions(
   return [
     score('SCP', assignments),
     score('k-means on features', onFeatures),
-    score('k-means on raw pixels', onPixels),
+    ...(onPixels ? [score('k-means on raw pixels', onPixels)] : []),
   ]
 }
 

@@ -2,7 +2,12 @@ import type { Command } from 'commander'
 import type { Context } from './context.ts'
 import { integer } from './options.ts'
 import { runCluster } from './runCluster.ts'
-import { addCommonOptions, addDataOptions, addTrainingOptions } from './settings.ts'
+import {
+  addCommonOptions,
+  addDataOptions,
+  addImagesOption,
+  addTrainingOptions,
+} from './settings.ts'
 import type { ClusterSettings } from './settings.ts'
 import type { Score } from './report/data.ts'
 import type { Summary } from './writeResults.ts'
@@ -17,7 +22,7 @@ export function addClusterCommand(program: Command, context: (quiet: Output) => 
     .argument(
       '<data>',
       'folder, .tar, .tar.gz or .zip of images, flat or one subfolder per class; list of files; ' +
-        'CIFAR or STL-10 binaries',
+        'CIFAR or STL-10 binaries; features.safetensors of keeplight embed',
     )
     .requiredOption('-k, --clusters <n>', 'number of clusters', integer(2, 10_000))
     .option('-o, --out <folder>', 'where the results go', 'keeplight-out')
@@ -25,7 +30,7 @@ export function addClusterCommand(program: Command, context: (quiet: Output) => 
       '--profile <file>',
       'time every GPU dispatch: a table, and a trace for Chrome in a file',
     )
-  addDataOptions(command)
+  addImagesOption(addDataOptions(command))
   addTrainingOptions(command)
   addCommonOptions(command)
   command

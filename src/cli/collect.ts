@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises'
 import { FeatureCache, FileIndex } from '../data/cache.node.ts'
-import type { CacheRecord, FileStamp } from '../data/cache.node.ts'
+import type { CacheOptions, CacheRecord, FileStamp } from '../data/cache.node.ts'
 import type { ImageCollection } from '../data/collection.ts'
 import { decodeCollection } from '../data/decode.node.ts'
 import type { PoolSettings } from '../data/decode.node.ts'
@@ -8,6 +8,7 @@ import { rawEdge } from '../data/decodeMessages.node.ts'
 import type { PreprocessConfig } from '../model/preprocess.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import type { Features } from '../model/features.ts'
+import { joinCollected } from './mixedModel.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Images that are saved together, and views that go through the encoder together. */
@@ -45,7 +46,7 @@ export interface Collected {
   readonly features: Features
   /** Indices into the collection's files of the images that were read. */
   readonly kept: readonly number[]
-  /** N · 32 · 32 · 3 bytes for raw-pixel k-means. */
+  /** N · 32 · 32 · 3 bytes for raw-pixel k-means; none where features came without pictures. */
   readonly raw: Uint8Array
   readonly broken: readonly BrokenFile[]
   /** How many images came from the cache, and how many were decoded and embedded. */
@@ -57,21 +58,36 @@ export interface Collected {
 /**
  * Turns a collection of images into features: those known from the cache at once, the others decoded on
  * threads while the GPU embeds the batch before. Each finished batch is saved before the next, so a
- * killed run loses no more than one.
+ * killed run loses no more than one. Of several encoders, each has its cache; their features stand side
+ * by side.
  *
  * @throws KeeplightError `input` when no image can be read, `aborted` after `signal`
  */
 export async function collectFeatures(
   collection: ImageCollection,
+  model: Encoder | { readonly encoders: readonly (Encoder & { readonly name: string })[] },
+  options: CollectOptions,
+): Promise<Collected> {
+  if (!('encoders' in model)) return collectOne(collection, model, options, 'embedding')
+  const parts: Collected[] = []
+  for (const encoder of model.encoders) {
+    parts.push(await collectOne(collection, encoder, options, `embedding by ${encoder.name}`))
+  }
+  return joinCollected(parts)
+}
+
+async function collectOne(
+  collection: ImageCollection,
   model: Encoder,
   options: CollectOptions,
+  label: string,
 ): Promise<Collected> {
   const { files } = collection
   const store = new FeatureStore(files.length, options.views, model.dimension)
   const cache = Cache.open(collection, model, options)
   try {
     const missing = await fillFromCache(collection, store, cache)
-    const progress = options.terminal.progress('embedding', files.length, 'images')
+    const progress = options.terminal.progress(label, files.length, 'images')
     const reused = files.length - missing.length
     progress.update(reused)
     const { broken, recognised } = await embedMissing(
@@ -270,16 +286,25 @@ class FeatureStore {
   }
 }
 
-/** The feature cache and the collection's file index as one; failures to write end its use, not the run. */
+/**
+ * The feature cache and the collection's file index as one; failures to write end its use, not the run.
+ * Where no views are wanted, the clean features of runs that had some serve as well.
+ */
 class Cache {
   private working = true
+  private readonly dimension: number
+  private readonly wider: readonly FeatureCache[]
 
   private constructor(
     readonly folder: string,
     private readonly features: FeatureCache,
+    options: CacheOptions,
     private readonly files: FileIndex,
     private readonly terminal: Terminal,
-  ) {}
+  ) {
+    this.dimension = options.dimension
+    this.wider = options.views === 0 ? FeatureCache.wider(options) : []
+  }
 
   static open(
     collection: ImageCollection,
@@ -290,7 +315,7 @@ class Cache {
     if (cacheFolder === undefined) return undefined
     const { hash, preprocess, dimension } = model
     try {
-      const features = new FeatureCache({
+      const about: CacheOptions = {
         folder: cacheFolder,
         model: hash,
         preprocess,
@@ -298,8 +323,9 @@ class Cache {
         seed: viewSeed,
         dimension,
         rawBytes,
-      })
-      return new Cache(cacheFolder, features, new FileIndex(cacheFolder, collection.root), terminal)
+      }
+      const index = new FileIndex(cacheFolder, collection.root)
+      return new Cache(cacheFolder, new FeatureCache(about), about, index, terminal)
     } catch (error) {
       terminal.warn(
         `the cache ${cacheFolder} can't be used (${String(error)}); going on without it`,
@@ -313,17 +339,28 @@ class Cache {
   }
 
   hashes(): Set<string> {
-    return this.features.hashes()
+    const all = [this.features, ...this.wider].map((cache) => [...cache.hashes()])
+    return new Set(all.flat())
+  }
+
+  private get(hash: string): CacheRecord | undefined {
+    const record = this.features.get(hash)
+    if (record) return record
+    for (const cache of this.wider) {
+      const more = cache.get(hash)
+      if (more) return { ...more, features: more.features.subarray(0, this.dimension) }
+    }
+    return undefined
   }
 
   lookup(path: string, stamp: FileStamp): CacheRecord | undefined {
     const hash = this.files.lookup(path, stamp)
-    return hash === undefined ? undefined : this.features.get(hash)
+    return hash === undefined ? undefined : this.get(hash)
   }
 
   /** Takes a file's features from an equal file's; false when they are damaged. */
   reuse({ index, path, stamp }: MissingFile, hash: string, store: FeatureStore): boolean {
-    const record = this.features.get(hash)
+    const record = this.get(hash)
     if (!record) return false
     store.set(index, record)
     if (stamp) this.files.remember(path, stamp, hash)
@@ -350,7 +387,7 @@ class Cache {
 
   close(): void {
     this.flush()
-    this.features.close()
+    for (const cache of [this.features, ...this.wider]) cache.close()
     this.files.close()
   }
 }

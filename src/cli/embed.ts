@@ -1,13 +1,14 @@
 import { dirname, resolve } from 'node:path'
 import { type Command, Option } from 'commander'
 import { embedCollection } from '../data/embedCollection.node.ts'
-import type { EmbedCollectionResult } from '../data/embedCollection.node.ts'
+import type { EmbedCollectionOptions, EmbedCollectionResult } from '../data/embedCollection.node.ts'
+import { embedMixed } from '../data/embedMixed.node.ts'
 import { openCollection } from '../data/openCollection.node.ts'
 import { createDevice } from '../index.node.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import type { Context } from './context.ts'
 import { prepareOutput, writingTo } from './files.ts'
-import { openModel } from './openModel.ts'
+import { openEncoder } from './openModel.ts'
 import { integer } from './options.ts'
 import { describeAdapter } from './runCluster.ts'
 import { addCommonOptions, addDataOptions, addModelOptions } from './settings.ts'
@@ -61,7 +62,7 @@ export function addEmbedCommand(
     .option('--batch <n>', 'images that go through the encoder together', integer(1, 1024), 32)
     .option('--chunk <n>', 'images that are saved together', integer(1, 1_000_000), 256)
     .option('--overwrite', 'replace features that are there already', false)
-  addCommonOptions(addDataOptions(addModelOptions(command)))
+  addCommonOptions(addDataOptions(addModelOptions(command, true)))
   command
     .addHelpText(
       'after',
@@ -111,20 +112,23 @@ async function runEmbed(
   const device = await createDevice({ adapter: settings.adapter })
   try {
     await useTuning(device, terminal)
-    const model = await openModel(settings, device, { terminal, signal })
+    const model = await openEncoder(settings, device, { terminal, signal })
     const adapter = describeAdapter(device)
     terminal.note(`${model.name} on ${adapter}`)
     const start = performance.now()
     let progress: ReturnType<typeof terminal.progress> | undefined
+    const job: EmbedCollectionOptions = {
+      pictures: settings.fastDecode ? 'reduced' : 'exact',
+      ...{ out, shard, weights: dtype, store, chunk, batch, overwrite, adapter, signal },
+      onProgress: (done, total) => {
+        progress ??= terminal.progress('embedding', total, 'images', done)
+        progress.update(done)
+      },
+    }
     const result = await writingTo(out, () =>
-      embedCollection(collection, model, {
-        pictures: settings.fastDecode ? 'reduced' : 'exact',
-        ...{ out, shard, weights: dtype, store, chunk, batch, overwrite, adapter, signal },
-        onProgress: (done, total) => {
-          progress ??= terminal.progress('embedding', total, 'images', done)
-          progress.update(done)
-        },
-      }),
+      'encoders' in model
+        ? embedMixed(collection, model.encoders, job)
+        : embedCollection(collection, model, job),
     ).finally(() => progress?.stop())
     const seconds = (performance.now() - start) / 1000
     const { images, rows, failed, reused, paths } = result

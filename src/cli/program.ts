@@ -8,6 +8,7 @@ import { addInfoCommand } from './info.ts'
 import { addModelsCommand } from './models.ts'
 import { oneLine } from './exitCodes.ts'
 import { addMergeCommand } from './merge.ts'
+import { addPredictCommand } from './predict.ts'
 import { addTuneCommand } from './tune.ts'
 import { addZeroShotCommand } from './zeroShot.ts'
 import { Terminal } from './terminal.ts'
@@ -58,6 +59,7 @@ HF_HUB_OFFLINE say where models come from and are kept.`,
   addMergeCommand(program, context)
   addInfoCommand(program, context)
   addModelsCommand(program, context)
+  addPredictCommand(program, context)
   addTuneCommand(program, context)
   addZeroShotCommand(program, context)
   return program

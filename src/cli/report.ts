@@ -1,8 +1,8 @@
-import { createHash } from 'node:crypto'
 import { clusterSection, overview } from './report/clusters.ts'
 import type { ReportData } from './report/data.ts'
 import { percent } from './report/format.ts'
-import { markup, raw, type Html } from './report/html.ts'
+import { markup } from './report/html.ts'
+import { renderPage, type PageParts } from './report/page.ts'
 import {
   brokenSection,
   confusionSection,
@@ -10,37 +10,13 @@ import {
   scoreSection,
   trainingSection,
 } from './report/results.ts'
-import { style } from './report/style.ts'
 
-/**
- * One HTML file that needs no other file, no network and no script: pictures are data URIs, the
- * style sheet is inline, and a content security policy allows just these two.
- */
+/** The report of a clustering as one HTML file that opens offline. */
 export function renderReport(data: ReportData): string {
-  const hash = createHash('sha256').update(style).digest('base64')
-  const policy =
-    `default-src 'none'; img-src data:; style-src 'sha256-${hash}'; ` +
-    "base-uri 'none'; form-action 'none'"
-  return markup`<!doctype html>
-    <html lang="en">
-      <head>
-        <meta http-equiv="Content-Security-Policy" content="${raw(policy)}" />
-        <meta charset="utf-8" />
-        <meta name="viewport" content="width=device-width, initial-scale=1" />
-        <meta name="color-scheme" content="light dark" />
-        <meta name="referrer" content="no-referrer" />
-        <title>${data.title} · Keeplight</title>
-        <link rel="icon" href="data:," />
-        ${raw(`<style>${style}</style>`)}
-      </head>
-      <body>
-        <header>
-          <p class="brand">Keeplight</p>
-          <h1>${data.title}</h1>
-          <p class="lead">${data.subtitle}</p>
-          ${keyFigures(data)}
-        </header>
-        <main>
+  const { title, subtitle } = data
+  return renderPage({
+    ...{ title, subtitle, figures: keyFigures(data) },
+    main: markup`
           ${overview(data)}
           ${data.clusters.map((cluster) => clusterSection(cluster, data))}
           ${scoreSection(data)}
@@ -48,16 +24,16 @@ export function renderReport(data: ReportData): string {
           ${trainingSection(data)}
           ${brokenSection(data)}
           ${factSection(data)}
-        </main>
-        <footer>
-          Made by Keeplight on this machine; this file holds everything that it shows.
-        </footer>
-      </body>
-    </html>
-`.text
+        `,
+  })
 }
 
-function keyFigures({ imageCount, clusters, scores, broken }: ReportData): Html {
+function keyFigures({
+  imageCount,
+  clusters,
+  scores,
+  broken,
+}: ReportData): NonNullable<PageParts['figures']> {
   const scp = scores[0]
   const figures: [string, string, boolean?][] = [
     ['images', imageCount.toLocaleString('en')],
@@ -67,13 +43,5 @@ function keyFigures({ imageCount, clusters, scores, broken }: ReportData): Html 
   if (scp?.nmi !== undefined) figures.push(['NMI', percent(scp.nmi)])
   if (scp?.ari !== undefined) figures.push(['ARI', percent(scp.ari)])
   if (broken.length > 0) figures.push(['left out', broken.length.toLocaleString('en'), true])
-  return markup`<dl class="figures">
-    ${figures.map(
-      ([name, value, warn]) =>
-        markup`<div class="${warn ? 'warn' : ''}">
-          <dt>${name}</dt>
-          <dd>${value}</dd>
-        </div>`,
-    )}
-  </dl>`
+  return figures
 }

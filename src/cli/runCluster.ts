@@ -1,18 +1,17 @@
 import { dirname, resolve } from 'node:path'
-import { defaultCacheFolder } from '../data/cache.node.ts'
 import type { ImageCollection } from '../data/collection.ts'
-import { openCollection } from '../data/openCollection.node.ts'
 import { cluster, createDevice } from '../index.node.ts'
-import type { ClusterResult, Device, VisionModel } from '../index.node.ts'
+import type { ClusterResult, Device } from '../index.node.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import { toAssignments } from '../train/assignments.ts'
 import { comparePartitions } from './baselines.ts'
-import { collectFeatures } from './collect.ts'
 import type { Collected } from './collect.ts'
 import { makeContactSheets } from './contactSheets.ts'
 import type { Context } from './context.ts'
 import { prepareOutput } from './files.ts'
-import { openModel } from './openModel.ts'
+import { featuresOf, openData } from './openData.ts'
+import type { ModelAbout } from './openData.ts'
+import { openEncoder } from './openModel.ts'
 import { profiled } from './profiled.ts'
 import type { ClusterSettings } from './settings.ts'
 import { Stopwatch } from './stopwatch.ts'
@@ -29,12 +28,13 @@ import type { Summary } from './writeResults.ts'
 export async function runCluster(
   data: string,
   settings: ClusterSettings,
-  { terminal, signal }: Context,
+  context: Context,
 ): Promise<Summary> {
+  const { terminal, signal } = context
   const watch = new Stopwatch()
   const out = resolve(settings.out)
-  const { labels, synsets } = settings
-  const collection = await openCollection(data, { labels, synsets, signal })
+  const opened = await openData(data, settings, signal)
+  const { collection } = opened
   requireImages(data, collection.files.length, settings.k)
   await prepareOutput(out)
   const trace = settings.profile === undefined ? undefined : resolve(settings.profile)
@@ -44,20 +44,11 @@ export async function runCluster(
   const device = await createDevice({ adapter: settings.adapter })
   try {
     await useTuning(device, terminal)
-    const model = await openModel(settings, device, { terminal, signal })
-    terminal.note(`${model.name} on ${describeAdapter(device)}`)
+    const loaded = opened.stored ? undefined : await openEncoder(settings, device, context)
     watch.lap('start')
     return await profiled(device, trace, terminal, async () => {
-      const collected = await collectFeatures(collection, model, {
-        views: settings.views,
-        cacheFolder: settings.cache ? defaultCacheFolder(process.env) : undefined,
-        terminal,
-        signal,
-      })
+      const { collected, model } = await featuresOf(opened, settings, device, context, loaded)
       watch.lap('embedding')
-      for (const { path, message } of collected.broken.slice(0, 20)) {
-        terminal.warn(`left out ${path}: ${message}`)
-      }
       requireImages(data, collected.kept.length, settings.k)
       const result = await train(collected, settings, device, { terminal, signal })
       watch.lap('training')
@@ -81,7 +72,7 @@ interface Finish {
   readonly settings: ClusterSettings
   readonly out: string
   readonly device: Device
-  readonly model: VisionModel
+  readonly model: ModelAbout
   readonly watch: Stopwatch
 }
 
@@ -96,7 +87,7 @@ async function finish(
   const { features, raw, kept } = collected
   const all = collection.labels
   const labels = all && Int32Array.from(kept, (index) => all[index])
-  terminal.note('scoring: k-means on features and on raw pixels')
+  terminal.note(`scoring: k-means on features${raw.length > 0 ? ' and on raw pixels' : ''}`)
   const scores = await comparePartitions(features, raw, result.assignments, {
     device,
     k,
@@ -172,7 +163,4 @@ function describeCollection({ root, files, classes, ignored }: ImageCollection):
   return `${root}: ${files.length} images${kinds}${others}`
 }
 
-/** The adapter in a few words. */
-export function describeAdapter({ adapter }: Device): string {
-  return adapter.description || [adapter.vendor, adapter.architecture].join(' ').trim() || 'GPU'
-}
+export { describeAdapter } from './openModel.ts'

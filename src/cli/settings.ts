@@ -45,12 +45,19 @@ export function addDataOptions(command: Command): Command {
     .option('--synsets <list>', 'part of ImageNet: imagenet-10, imagenet-dogs, or a list file')
 }
 
+/** Option of commands that take a file of features and show pictures. */
+export function addImagesOption(command: Command): Command {
+  return command.option('--images <data>', 'pictures of a features.safetensors (beside it)')
+}
+
 /** What `addDataOptions` parses. */
 export interface DataSettings {
   /** Which labels of CIFAR-100 count. */
   readonly labels?: 'fine' | 'coarse'
   /** A part of ImageNet: its name, or the path of a list of synsets. */
   readonly synsets?: string
+  /** Where the pictures of a file of features are. */
+  readonly images?: string
 }
 
 /** Which encoder, and how its weights are kept. */
@@ -59,10 +66,19 @@ export interface ModelSettings {
   readonly dtype: WeightDtype
 }
 
-/** Options of every command that embeds images. */
-export function addModelOptions(command: Command): Command {
+/**
+ * Options of every command that embeds images.
+ *
+ * @param several whether it takes features of several encoders side by side
+ */
+export function addModelOptions(command: Command, several = false): Command {
+  const both = several ? '; a+b: both, side by side' : ''
   return command
-    .option('--model <name>', 'a model’s name (keeplight models), or a path', 'keeplight-tiny')
+    .option(
+      '--model <name>',
+      `a model’s name (keeplight models), or a path${both}`,
+      'keeplight-tiny',
+    )
     .addOption(
       new Option('--dtype <dtype>', 'of the encoder’s weights on the GPU: 4, 2 or 1 byte each')
         .choices(['f32', 'f16', 'int8'])
@@ -72,7 +88,7 @@ export function addModelOptions(command: Command): Command {
 
 /** Options of training, shared by `cluster` and `demo`. */
 export function addTrainingOptions(command: Command): Command {
-  return addModelOptions(command)
+  return addModelOptions(command, true)
     .option('--views <n>', 'augmented views of each image', integer(1, 64), 4)
     .addOption(
       new Option('--preset <name>', 'keeplight, or the paper’s: --noise 0 --pairs 0 --restarts 1')

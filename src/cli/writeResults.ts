@@ -1,12 +1,13 @@
 import { basename, join } from 'node:path'
 import { version } from '../../package.json'
-import { confusionMatrix, serializeSafetensors } from '../index.node.ts'
-import type { ClusterResult, Device, VisionModel } from '../index.node.ts'
+import { confusionMatrix, serializeHead } from '../index.node.ts'
+import type { ClusterResult, Device } from '../index.node.ts'
 import type { ImageCollection } from '../data/collection.ts'
 import { assignmentsCsv, assignmentsJson } from '../train/assignments.ts'
 import type { Assignment } from '../train/assignments.ts'
 import type { Collected } from './collect.ts'
 import { writeFileAtomic } from './files.ts'
+import type { ModelAbout } from './openData.ts'
 import { renderReport } from './report.ts'
 import type { ReportCluster, ReportData, Score } from './report/data.ts'
 import type { ClusterSettings } from './settings.ts'
@@ -24,7 +25,8 @@ export interface RunResults {
   readonly labels: Int32Array | undefined
   readonly settings: ClusterSettings
   readonly out: string
-  readonly model: VisionModel
+  /** One encoder, or several joined by `+`. */
+  readonly model: ModelAbout
   readonly adapter: Device['adapter']
   /** Kernels that were chosen otherwise than by rule. */
   readonly tuned: ReadonlyMap<string, string>
@@ -42,7 +44,7 @@ export async function writeResults(results: RunResults): Promise<Summary> {
     writeFileAtomic(join(out, name), data)
   await write('assignments.csv', assignmentsCsv(assignments))
   await write('assignments.json', assignmentsJson(assignments))
-  await write('head.safetensors', serializeHead(results))
+  await write('head.safetensors', headFile(results))
   await write('metrics.json', `${JSON.stringify(summary, null, 2)}\n`)
   await write('report.html', renderReport(toReport(results)))
   return summary
@@ -95,23 +97,11 @@ function trainingSettings({ settings, result }: RunResults) {
   return { k, seed, preset, views, ...result.settings }
 }
 
-function serializeHead(results: RunResults): Uint8Array {
-  const tensors = [...results.result.head].map(
-    ([name, { shape, data }]) => [name, { dtype: 'F32', shape, data }] as const,
-  )
-  return serializeSafetensors(Object.fromEntries(tensors), headMetadata(results))
-}
-
-function headMetadata(results: RunResults): Record<string, string> {
+function headFile(results: RunResults): Uint8Array {
   const { model, result } = results
-  return {
-    format: 'keeplight-head',
-    keeplight: version,
-    model: model.name,
-    model_hash: model.hash,
-    k: String(result.k),
-    settings: JSON.stringify(trainingSettings(results)),
-  }
+  const about = { model: model.name, modelHash: model.hash, method: 'scp' }
+  const settings = trainingSettings(results)
+  return serializeHead(result.head, { ...about, settings }, { keeplight: version })
 }
 
 function confusionOf({ labels, collection, result }: RunResults): ReportData['confusion'] {

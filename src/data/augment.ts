@@ -71,23 +71,30 @@ export function prepareViews(
   const clean = preprocess(pixels, config)
   const draws = Array.from({ length: views }, (_, view) => drawView(seed, stream, view))
 
-  const edge = Math.round((size * 256) / REFERENCE_SIZE)
-  const { width, height } = shortestEdgeSize(pixels, edge)
-  const windows = draws.map(({ crop, x, y }) =>
-    crop ? cropWindow(width, height, size, x, y) : undefined,
+  const { width, height } = shortestEdgeSize(pixels, cropEdge(size))
+  const windows = draws.map((draw) =>
+    draw.crop ? cropWindow(width, height, size, draw) : undefined,
   )
   const crops = resizeWindows(pixels, width, height, windows)
 
   const result = new Uint8Array((1 + views) * size * size * 3)
   result.set(clean.data)
-  draws.forEach(({ blur, sigma }, view) => {
+  draws.forEach((draw, view) => {
     const image = crops[view] ?? clean
-    const scaled = ((0.1 + 1.9 * sigma) * size) / REFERENCE_SIZE
-    const { data } = blur ? gaussianBlur(image, scaled, blurKernelSize(size)) : image
+    const { data } = draw.blur
+      ? gaussianBlur(image, blurSigma(draw, size), blurKernelSize(size))
+      : image
     result.set(data, (1 + view) * size * size * 3)
   })
   return result
 }
+
+/** Shortest edge of the picture that crops are cut from, at this input size. */
+export const cropEdge = (size: number): number => Math.round((size * 256) / REFERENCE_SIZE)
+
+/** Standard deviation of a view's blur in pixels, at this input size. */
+export const blurSigma = ({ sigma }: ViewDraw, size: number): number =>
+  ((0.1 + 1.9 * sigma) * size) / REFERENCE_SIZE
 
 /** Taps of the blur kernel at this input size: the odd number nearest to 9 in proportion, at least 3. */
 export function blurKernelSize(size: number): number {
@@ -96,7 +103,12 @@ export function blurKernelSize(size: number): number {
 }
 
 /** A square of `size` pixels, every position equally likely as `x` and `y` go over [0, 1). */
-function cropWindow(width: number, height: number, size: number, x: number, y: number): Rectangle {
+export function cropWindow(
+  width: number,
+  height: number,
+  size: number,
+  { x, y }: ViewDraw,
+): Rectangle {
   return {
     x: Math.floor(x * (width - size + 1)),
     y: Math.floor(y * (height - size + 1)),

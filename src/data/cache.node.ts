@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import {
   closeSync,
+  existsSync,
   fstatSync,
   ftruncateSync,
   mkdirSync,
@@ -37,6 +38,8 @@ const formatVersion = 1
 const magic = 'KLFEAT01'
 const hashBytes = 32
 const checksumBytes = 8
+/** Views that the command line lets a run have. */
+const MOST_VIEWS = 64
 
 export interface CacheOptions {
   /** The cache's folder; see `defaultCacheFolder`. */
@@ -73,19 +76,25 @@ export class FeatureCache {
 
   /** Opens the cache and reads the hashes that it holds. Throws when its folder can't be made. */
   constructor(options: CacheOptions) {
-    const { model, preprocess, views, seed, dimension, rawBytes } = options
-    const { size, resize, mean, std } = preprocess
-    const content = { formatVersion, model, size, resize, mean, std, views, seed, rawBytes }
+    const { views, dimension } = options
+    const { folder, text } = placeOf(options)
     this.featureBytes = 4 * (1 + views) * dimension
-    this.recordBytes = hashBytes + this.featureBytes + rawBytes + checksumBytes
-    const text = JSON.stringify({ ...content, dimension, recordBytes: this.recordBytes })
+    this.recordBytes = recordBytesOf(options)
     this.header = Buffer.from(`${magic}${text}\n`)
-    const key = createHash('sha256').update(text).digest('hex').slice(0, 24)
-    this.folder = join(options.folder, 'features', key)
+    this.folder = folder
     mkdirSync(this.folder, { recursive: true })
     for (const name of readdirSync(this.folder)) {
       if (name.endsWith('.features')) this.readSegment(join(this.folder, name))
     }
+  }
+
+  /** The caches of the same model's same views and more, which hold these features too. */
+  static wider(options: CacheOptions): FeatureCache[] {
+    const more = Array.from({ length: MOST_VIEWS - options.views }, (_, i) => i + 1)
+    return more
+      .map((others) => ({ ...options, views: options.views + others }))
+      .filter((wider) => existsSync(placeOf(wider).folder))
+      .map((wider) => new FeatureCache(wider))
   }
 
   /** How many images this cache knows, and the bytes of its segments on disk. */
@@ -188,6 +197,20 @@ export class FeatureCache {
     this.places.delete(hash)
     return undefined
   }
+}
+
+/** The folder that a cache has to itself, and the text that its name is the hash of. */
+function placeOf(options: CacheOptions): { readonly folder: string; readonly text: string } {
+  const { model, preprocess, views, seed, dimension, rawBytes } = options
+  const { size, resize, mean, std } = preprocess
+  const content = { formatVersion, model, size, resize, mean, std, views, seed, rawBytes }
+  const text = JSON.stringify({ ...content, dimension, recordBytes: recordBytesOf(options) })
+  const key = createHash('sha256').update(text).digest('hex').slice(0, 24)
+  return { folder: join(options.folder, 'features', key), text }
+}
+
+function recordBytesOf({ views, dimension, rawBytes }: CacheOptions): number {
+  return hashBytes + 4 * (1 + views) * dimension + rawBytes + checksumBytes
 }
 
 /** What the file index knows a file by. */

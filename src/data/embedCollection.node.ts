@@ -4,7 +4,7 @@ import type { VisionModel } from '../model/model.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import type { ImageCollection } from './collection.ts'
 import { decodeCollection, type PoolSettings } from './decode.node.ts'
-import { ChunkStore, chunksOf, jobDifference, listingHash } from './embedJob.node.ts'
+import { ChunkStore, chunksOf, imagesOf, jobDifference, listingHash } from './embedJob.node.ts'
 import type { Chunk, EmbedJob, FailedImage, Pictures, Shard } from './embedJob.node.ts'
 import { FeatureFile, featurePaths, writeFeatureFile } from './featureFile.node.ts'
 import type { FeatureBlock } from './featureFile.node.ts'
@@ -54,6 +54,9 @@ export interface EmbedCollectionResult {
   readonly paths: ReturnType<typeof featurePaths>
 }
 
+/** The shard that is everything. */
+export const WHOLE: Shard = { index: 0, count: 1 }
+
 /** Chunks that wait to be written: while one is, the GPU embeds the next. */
 const CHUNKS_IN_WRITING = 1
 /** Batches that the GPU has: one that it computes, one that is ready. */
@@ -75,24 +78,10 @@ export async function embedCollection(
   model: CollectionEncoder,
   options: EmbedCollectionOptions,
 ): Promise<EmbedCollectionResult> {
-  const { out, shard = { index: 0, count: 1 }, store = 'f32', weights = 'f32' } = options
-  const { pictures = 'exact', chunk = 256, batch = 32, overwrite = false } = options
-  const job: EmbedJob = {
-    model: { name: model.name, hash: model.hash },
-    preprocess: model.preprocess,
-    pictures,
-    weights,
-    store,
-    dimension: model.dimension,
-    chunk,
-    batch,
-    images: collection.files.length,
-    listing: listingHash(collection),
-  }
+  const { out, shard = WHOLE, overwrite = false } = options
+  const job = jobOf(collection, model, options)
   const numbers = chunksOf(job, shard)
-  const imagesOf = (chunks: readonly number[]): number =>
-    chunks.reduce((sum, number) => sum + indicesOf(job, number).length, 0)
-  const images = imagesOf(numbers)
+  const images = imagesOf(job, numbers)
   const paths = featurePaths(out)
 
   const folder = `${out}.parts`
@@ -102,7 +91,7 @@ export async function embedCollection(
   const chunks = await ChunkStore.open(folder, job, shard)
   const finished = await chunks.finished()
   const missing = numbers.filter((number) => !finished.has(number))
-  const reused = images - imagesOf(missing)
+  const reused = images - imagesOf(job, missing)
   await embedChunks(collection, model, job, missing, chunks, {
     ...options,
     onProgress: (done) => options.onProgress?.(reused + done, images),
@@ -135,8 +124,38 @@ export async function embedCollection(
   return { images, rows: count, failed: images - count, reused, paths }
 }
 
-/** Rows of the file when it holds just these features already. */
-async function finishedRows(
+/** What embedding a collection by a model is to do. */
+export function jobOf(
+  collection: ImageCollection,
+  model: CollectionEncoder,
+  {
+    store = 'f32',
+    weights = 'f32',
+    pictures = 'exact',
+    chunk = 256,
+    batch = 32,
+  }: EmbedCollectionOptions,
+): EmbedJob {
+  return {
+    model: { name: model.name, hash: model.hash },
+    preprocess: model.preprocess,
+    pictures,
+    weights,
+    store,
+    dimension: model.dimension,
+    chunk,
+    batch,
+    images: collection.files.length,
+    listing: listingHash(collection),
+  }
+}
+
+/**
+ * Rows of the file when it holds just these features already.
+ *
+ * @throws KeeplightError `input` when it holds others
+ */
+export async function finishedRows(
   out: string,
   job: EmbedJob & { readonly shard: Shard },
 ): Promise<number | undefined> {

@@ -33,6 +33,8 @@ export interface EmbedJob {
   readonly images: number
   /** SHA-256 over the names and classes of the collection's images. */
   readonly listing: string
+  /** Where features of several encoders stand side by side: each of them. */
+  readonly encoders?: readonly (EmbedJob['model'] & Pick<EmbedJob, 'preprocess' | 'dimension'>)[]
 }
 
 /** Whether decoders may reduce large photos before they are resized. */
@@ -73,6 +75,10 @@ export function chunksOf({ images, chunk }: EmbedJob, { index, count }: Shard): 
   for (let number = index; number * chunk < images; number += count) chunks.push(number)
   return chunks
 }
+
+/** Images of some chunks together. */
+export const imagesOf = ({ images, chunk }: EmbedJob, chunks: readonly number[]): number =>
+  chunks.reduce((sum, number) => sum + Math.min(chunk, images - number * chunk), 0)
 
 /** Shapes and dtypes of `rows` rows. */
 export const rowSpecs = ({ store, dimension }: EmbedJob, rows: number) =>

@@ -1,4 +1,6 @@
+import { createReadStream } from 'node:fs'
 import { rm } from 'node:fs/promises'
+import { createInterface } from 'node:readline'
 import { KeeplightError } from '../runtime/errors.ts'
 import { type EmbedJob, type Shard, rowSpecs, rowTensors } from './embedJob.node.ts'
 import { PendingFile, SafetensorsRows, SafetensorsWriter } from './safetensorsFile.node.ts'
@@ -183,5 +185,45 @@ function readInfo({ metadata, tensors }: SafetensorsRows): FeatureFileInfo | und
     }
   } catch {
     return undefined
+  }
+}
+
+/** The lines of a text file; none of one that may be absent and is. */
+export async function* linesOf(path: string, mayBeAbsent = false): AsyncGenerator<string> {
+  const stream = createReadStream(path, 'utf8')
+  try {
+    yield* createInterface({ input: stream, crlfDelay: Infinity })
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause
+    if (!mayBeAbsent) {
+      throw new KeeplightError(
+        'input',
+        `${path}: there is no such file; it belongs to the file of features beside it`,
+      )
+    }
+  } finally {
+    stream.destroy()
+  }
+}
+
+/**
+ * A row's line of the file beside the features, when it is that row's.
+ *
+ * @throws KeeplightError `format` when it is another's, or missing
+ */
+export function checkedLine(path: string, line: unknown, row: number, index: number): string {
+  if (isLineOf(line, index)) return line
+  throw new KeeplightError(
+    'format',
+    `${featurePaths(path).images}: line ${row + 1} is not that of image ${index}, as it is in ` +
+      `${path}. Embed again with --overwrite.`,
+  )
+}
+
+function isLineOf(line: unknown, index: number): line is string {
+  try {
+    return (JSON.parse(line as string) as { index?: unknown }).index === index
+  } catch {
+    return false
   }
 }

@@ -1,8 +1,12 @@
-import { createReadStream } from 'node:fs'
-import { createInterface } from 'node:readline'
 import { KeeplightError } from '../runtime/errors.ts'
 import { jobDifference } from './embedJob.node.ts'
-import { FeatureFile, featurePaths, writeFeatureFile } from './featureFile.node.ts'
+import {
+  checkedLine,
+  FeatureFile,
+  featurePaths,
+  linesOf,
+  writeFeatureFile,
+} from './featureFile.node.ts'
 import type { FeatureBlock } from './featureFile.node.ts'
 
 export interface MergeResult {
@@ -151,29 +155,13 @@ class Cursor {
     const lines: string[] = []
     for (let row = first; row < this.#row; row++) {
       const { value } = await this.#lines.next()
-      if (!isLineOf(value, this.#indices[row])) {
-        const { images } = featurePaths(this.#file.path)
-        throw new KeeplightError(
-          'format',
-          `${images}: line ${row + 1} is not that of image ${this.#indices[row]}, as it is in ` +
-            `${this.#file.path}. Embed this shard again with --overwrite.`,
-        )
-      }
-      lines.push(value)
+      lines.push(checkedLine(this.#file.path, value, row, this.#indices[row]))
     }
     return { tensors: await this.#file.read(first, this.#row), lines }
   }
 
   close(): void {
     void this.#lines.return(undefined)
-  }
-}
-
-function isLineOf(line: unknown, index: number): line is string {
-  try {
-    return (JSON.parse(line as string) as { index?: unknown }).index === index
-  } catch {
-    return false
   }
 }
 
@@ -186,20 +174,6 @@ async function failedLines(files: readonly FeatureFile[]): Promise<string[]> {
     }
   }
   return failed.sort((a, b) => a.index - b.index).map(({ line }) => line)
-}
-
-async function* linesOf(path: string, mayBeAbsent = false): AsyncGenerator<string> {
-  const stream = createReadStream(path, 'utf8')
-  try {
-    yield* createInterface({ input: stream, crlfDelay: Infinity })
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'ENOENT') throw cause
-    if (!mayBeAbsent) {
-      throw new KeeplightError('input', `${path}: there is no such file; it belongs to its shard`)
-    }
-  } finally {
-    stream.destroy()
-  }
 }
 
 async function* asAsync<T>(values: readonly T[]): AsyncGenerator<T> {

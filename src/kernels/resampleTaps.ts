@@ -72,6 +72,24 @@ export function roundTaps({ first, count, weights, stride }: Taps): FixedTaps {
   return { first, count, weights: rounded, stride }
 }
 
+/** Tables of one shape as the resampling kernel binds them: spans [B, outputs, 2], weights [B, outputs, stride]. */
+export function packTaps<W extends Float32Array | Int32Array>(
+  tables: readonly (Span & { readonly weights: ArrayLike<number> })[],
+  make: (length: number) => W,
+): { readonly spans: Uint32Array<ArrayBuffer>; readonly weights: W } {
+  const { first, stride } = tables[0]!
+  const outputs = first.length
+  const spans = new Uint32Array(tables.length * outputs * 2)
+  const weights = make(tables.length * outputs * stride)
+  tables.forEach((taps, table) => {
+    for (let i = 0; i < outputs; i++) {
+      spans.set([taps.first[i]!, taps.count[i]!], (table * outputs + i) * 2)
+    }
+    weights.set(taps.weights, table * outputs * stride)
+  })
+  return { spans, weights }
+}
+
 /** Positions `begin` to `end` (exclusive) of an axis as they are: a cut. */
 export function cropTaps(begin: number, end: number): Taps {
   const length = end - begin

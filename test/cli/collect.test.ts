@@ -4,6 +4,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { collectFeatures } from '../../src/cli/collect.ts'
+import { joinCollected, modelNames } from '../../src/cli/mixedModel.ts'
+import { concatFeatures } from '../../src/model/features.ts'
+import { errorOf } from '../support/errorOf.ts'
 import type { Collected, Encoder } from '../../src/cli/collect.ts'
 import { Terminal } from '../../src/cli/terminal.ts'
 import { openCollection } from '../../src/data/openCollection.node.ts'
@@ -22,6 +25,7 @@ const terminal = new Terminal({ quiet: true, json: false })
 
 /** Stands for the vision model: an image's feature is its mean, first and last byte. */
 class MeanEncoder implements Encoder {
+  readonly name = 'mean'
   readonly dimension = 3
   readonly preprocess = preprocess
   readonly batches: number[] = []
@@ -64,7 +68,7 @@ afterAll(async () => {
 })
 
 async function collect(
-  encoder: Encoder,
+  encoder: Parameters<typeof collectFeatures>[1],
   options: { views?: number; cache?: boolean; signal?: AbortSignal } = {},
 ): Promise<Collected> {
   const { views = 2, cache = true, signal } = options
@@ -111,6 +115,10 @@ describe('collectFeatures', () => {
     expect(second.features).toEqual(first.features)
     expect(second.raw).toEqual(first.raw)
     expect(second.cache?.bytes).toBeGreaterThan(40 * (3 * 3 * 4 + 3072))
+    // Without views, the clean features of the run that had some serve.
+    const clean = await collect(encoder, { views: 0 })
+    expect([encoder.batches, clean.reused, clean.features.augmented.length]).toEqual([[], 40, 0])
+    expect([clean.features.clean, clean.raw]).toEqual([first.features.clean, first.raw])
   })
 
   it('knows an archive’s images by its size and time, and reads none of them again', async () => {
@@ -232,5 +240,79 @@ describe('collectFeatures', () => {
       expect.stringContaining("the cache /sys/keeplight can't be used"),
     )
     warn.mockRestore()
+  })
+})
+
+describe('several encoders', () => {
+  it('give their features side by side, each from its own cache, for what all could read', async () => {
+    const alone = await collect(new MeanEncoder('one'))
+    const encoders = [new MeanEncoder('one'), new MeanEncoder('two')]
+    const both = await collect({ encoders })
+    expect(encoders.map(({ batches }) => batches.length)).toEqual([0, 4])
+    expect(both).toMatchObject({ kept: alone.kept, raw: alone.raw, reused: 0, embedded: 40 })
+    expect(both.features).toEqual(concatFeatures([alone.features, alone.features]))
+    expect((await collect({ encoders })).reused).toBe(40)
+
+    const few = [3, 5, 8]
+    const part = (kept: readonly number[], value: number): Collected => ({
+      ...alone,
+      ...{ kept, raw: Uint8Array.from(kept), reused: 0 },
+      features: {
+        ...{ count: kept.length, dimension: 1, views: 1 },
+        clean: Float32Array.from(kept, (index) => index * value),
+        augmented: Float32Array.from(kept, (index) => -index * value),
+      },
+      broken: kept.length < 3 ? [{ path: 'a', message: 'late' }] : [],
+    })
+    const joined = joinCollected([part(few, 1), part([3, 8], 2)])
+    expect([...joined.raw]).toEqual([3, 8])
+    expect(joined).toMatchObject({ kept: [3, 8], broken: [{ path: 'a' }] })
+    expect(joined.features).toMatchObject({ count: 2, dimension: 2, views: 1 })
+    expect([...joined.features.augmented]).toEqual([-1, -1, -1, -1])
+  })
+
+  it.each([
+    ['keeplight-tiny', ['keeplight-tiny']],
+    ['clip-vit-l-14 + dino-vit-b-8', ['clip-vit-l-14', 'dino-vit-b-8']],
+    ['./a+./b+c', ['./a', './b', 'c']],
+  ])('%s means %j', async (model, names) => {
+    expect(await modelNames(model)).toEqual(names)
+  })
+
+  it('a file whose name has a plus is one model; a list with gaps or twins is none', async () => {
+    const path = join(cacheFolder, 'a+b.safetensors')
+    await writeFile(path, '')
+    expect(await modelNames(path)).toEqual([path])
+    for (const model of ['a+', '+a', 'a+a']) {
+      await expect(modelNames(model)).rejects.toThrow(/expected different models joined by \+/)
+    }
+  })
+})
+
+describe('concatFeatures', () => {
+  const features = (dimension: number, views: number, values: number[]) => {
+    const count = values.length / dimension / (1 + views)
+    const [clean, augmented] = [values.slice(0, count * dimension), values.slice(count * dimension)]
+    const arrays = { clean: Float32Array.from(clean), augmented: Float32Array.from(augmented) }
+    return { count, dimension, views, ...arrays }
+  }
+
+  it('normalises each encoder’s rows, whatever their scale', () => {
+    const a = features(2, 1, [3, 4, 0, 2, 30, 40, 5, 0])
+    const b = features(1, 1, [7, -1, 0.1, -9])
+    const joined = concatFeatures([a, b])
+    expect(joined).toMatchObject({ count: 2, dimension: 3, views: 1 })
+    const rounded = (data: Float32Array) => [...data].map((value) => Math.fround(value))
+    expect(rounded(joined.clean)).toEqual([0.6, 0.8, 1, 0, 1, -1].map(Math.fround))
+    expect(rounded(joined.augmented)).toEqual([0.6, 0.8, 1, 1, 0, -1].map(Math.fround))
+    expect([...a.clean]).toEqual([3, 4, 0, 2])
+  })
+
+  it('refuses features of other images, and none', () => {
+    const one = features(1, 0, [1, 2])
+    expect(errorOf(() => concatFeatures([one, features(1, 0, [1])])).message).toMatch(
+      /1 images with 0 views beside 2 with 0/,
+    )
+    expect(errorOf(() => concatFeatures([])).code).toBe('validation')
   })
 })

@@ -6,7 +6,6 @@ import { type Browser, type Page, chromium } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { CHROMIUM_FLAGS, findChromium } from '../../scripts/adapters.mjs'
 import { renderReport } from '../../src/cli/report.ts'
-import { niceTicks } from '../../src/cli/report/chart.ts'
 import { escapeHtml, hrefOf, markup } from '../../src/cli/report/html.ts'
 import { sampleReport } from './sampleReport.ts'
 
@@ -211,19 +210,5 @@ describe('markup', () => {
     ['\ud800.jpg', './%EF%BF%BD.jpg'],
   ])('links to %j by %s', (path, href) => {
     expect(hrefOf(path)).toBe(href)
-  })
-})
-
-describe('niceTicks', () => {
-  it.each([
-    [-9.2, -0.1, [-10, -5, 0]],
-    [0, 1, [0, 0.5, 1]],
-    [0, 0.031, [0, 0.01, 0.02, 0.03, 0.04]],
-    [3, 3, [3]],
-  ])('spans %f to %f', (low, high, expected) => {
-    const ticks = niceTicks(low, high)
-    expect(ticks[0]).toBeLessThanOrEqual(low)
-    expect(ticks[ticks.length - 1]).toBeGreaterThanOrEqual(high)
-    expect(ticks).toEqual(expected)
   })
 })

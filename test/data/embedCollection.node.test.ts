@@ -9,6 +9,7 @@ import type {
   CollectionEncoder,
   EmbedCollectionOptions,
 } from '../../src/data/embedCollection.node.ts'
+import { embedMixed } from '../../src/data/embedMixed.node.ts'
 import { featurePaths } from '../../src/data/featureFile.node.ts'
 import { folderCollection } from '../../src/data/folder.node.ts'
 import { mergeFeatures } from '../../src/data/mergeFeatures.node.ts'
@@ -44,8 +45,8 @@ afterAll(async () => {
 
 /** Rows of a hash over all pixels of the batch and the image's own: another batch, other bits. */
 class Encoder implements CollectionEncoder {
-  readonly name = 'hash'
-  readonly hash = 'abc'
+  readonly name: string = 'hash'
+  readonly hash: string = 'abc'
   readonly dimension = D
   readonly preprocess = { size: 16, resize: 16, mean: [0, 0, 0], std: [1, 1, 1] } as const
   /** Images that went through. */
@@ -297,5 +298,64 @@ describe('shards', () => {
     expect(await errorOf(mergeFeatures(shards, out))).toMatch(/line 1 is not that of image 0/)
     expect(existsSync(out)).toBe(false)
     expect((await readdir(folder)).filter((name) => name.includes('tmp'))).toEqual([])
+  })
+})
+
+describe('several encoders', () => {
+  /** Another model: the same rows, another order of the columns and another scale. */
+  class Other extends Encoder {
+    override readonly name: string = 'other'
+    override readonly hash: string = 'def'
+
+    override async embedPixels(pixels: Uint8Array): Promise<Float32Array<ArrayBuffer>> {
+      return (await super.embedPixels(pixels)).map((value, i) => value * (1 + (i % D)))
+    }
+  }
+  const mixed = (out: string, models: Encoder[], options: Partial<EmbedCollectionOptions> = {}) =>
+    embedMixed(collection, models, {
+      ...{ out, chunk: 5, batch: 3, decoding: { workers: 1, workerUrl }, ...options },
+    })
+  const featuresOf = async (out: string) =>
+    parseSafetensors(await readFile(out)).float32('features')
+  const unit = (row: Float32Array) => row.map((value) => value / Math.hypot(...row))
+
+  it('stand side by side, rows of length 1 each; a killed run goes on, a second one does nothing', async () => {
+    const out = outFile()
+    const models = [new Encoder(), new Other()]
+    const controller = new AbortController()
+    models[1].onBatch = () => controller.abort()
+    expect(await errorOf(mixed(out, models, { signal: controller.signal }))).toMatch(/stopped/)
+    expect(existsSync(out)).toBe(false)
+
+    models[1].onBatch = () => {}
+    const result = await mixed(out, models)
+    expect(result).toMatchObject({ images: 28, rows: 26, failed: 2, paths: featurePaths(out) })
+    // The first encoder had finished before the stop.
+    expect(models[0].count).toBe(26)
+    const [one, two] = [outFile(), outFile()]
+    await embed(one)
+    await embed(two, {}, new Other())
+    const parts = [await featuresOf(one), await featuresOf(two)]
+    const joined = await featuresOf(out)
+    for (let row = 0; row < 26; row++) {
+      const expected = parts.flatMap((part) => [...unit(part.slice(row * D, (row + 1) * D))])
+      joined.slice(row * 2 * D, (row + 1) * 2 * D).forEach((value, i) => {
+        expect(value).toBeCloseTo(expected[i], 6)
+      })
+    }
+    const file = parseSafetensors(await readFile(out))
+    expect(file.tensors.get('features')!.shape).toEqual([26, 2 * D])
+    expect(JSON.parse(file.metadata.get('job')!)).toMatchObject({
+      model: { name: 'hash+other', hash: 'abc+def' },
+      encoders: [{ name: 'hash' }, { name: 'other' }],
+    })
+    expect(bytesOf(out).slice(1)).toEqual(bytesOf(one).slice(1))
+    expect((await readdir(folder)).filter((name) => name.includes('encoder-'))).toEqual([])
+
+    expect(await mixed(out, models)).toMatchObject({ rows: 26, failed: 2, reused: 28 })
+    expect(models.map(({ count }) => count)[0]).toBe(26)
+    expect(await errorOf(mixed(out, [models[1], models[0]]))).toMatch(
+      /other features are here already/,
+    )
   })
 })

@@ -1,4 +1,4 @@
-import { lineChart } from './chart.ts'
+import { linePlot, thinned } from '../plot/plots.ts'
 import type { ReportData, Score, TracePoint } from './data.ts'
 import { count, percent } from './format.ts'
 import { markup, type Html } from './html.ts'
@@ -105,14 +105,11 @@ export function confusionSection({ confusion, clusters }: ReportData): Html | un
 
 /** Loss curves of the kept run, and all restarts. */
 export function trainingSection({ trace, restarts, kept }: ReportData): Html {
-  const steps = trace.map((point) => point.step)
-  const chart = (title: string, valueOf: (point: TracePoint) => number): Html =>
-    lineChart(title, steps, trace.map(valueOf))
   const charts = trace.length > 0 && [
-    chart('loss', (point) => point.total),
-    chart('cross-entropy', (point) => point.crossEntropy),
-    chart('confidence', (point) => point.confidence),
-    chart('negative entropy', (point) => point.negativeEntropy),
+    chart(trace, 'loss', (point) => point.total),
+    chart(trace, 'cross-entropy', (point) => point.crossEntropy),
+    chart(trace, 'confidence', (point) => point.confidence),
+    chart(trace, 'negative entropy', (point) => point.negativeEntropy),
   ]
   return markup`<h2>Training</h2>
     <p class="soft">The run that was kept: the loss and its three terms.</p>
@@ -142,6 +139,28 @@ export function trainingSection({ trace, restarts, kept }: ReportData): Html {
         </tbody>
       </table>
     </div>`
+}
+
+/** A small plot of one term over the steps, and what it came to. */
+function chart(
+  trace: readonly TracePoint[],
+  title: string,
+  valueOf: (point: TracePoint) => number,
+): Html {
+  const points = trace.map((point) => [point.step, valueOf(point)] as const)
+  const shown = (value: number): string => String(Number(value.toPrecision(3))).replace('-', '−')
+  const [first, last] = [points[0], points[points.length - 1]]
+  const plot = linePlot({
+    ...{ title, heading: false, width: 280, height: 150 },
+    description: `from ${shown(first[1])} at step ${first[0]} to ${shown(last[1])} at step ${last[0]}`,
+    series: [{ name: title, points: thinned(points) }],
+    x: { label: 'step', ticks: 4, domain: [first[0], Math.max(last[0], first[0] + 1)] },
+    y: { ticks: 4 },
+  })
+  return markup`<figure class="chart">
+    <figcaption>${title} <b>${shown(last[1])}</b></figcaption>
+    ${plot}
+  </figure>`
 }
 
 /** The files that could not be read, and why. */

@@ -1,3 +1,5 @@
+import { plotStyle } from '../plot/plots.ts'
+
 /** The report's whole style sheet; its hash stands in the page's content security policy. */
 export const style = `
 :root {
@@ -76,10 +78,7 @@ ${Array.from({ length: 10 }, (_, i) => `.h${i + 1} { background: rgb(var(--heat)
 .chart { margin: 0; padding: .8rem 1rem .5rem; background: var(--card); border: 1px solid var(--line); border-radius: 12px; box-shadow: var(--shadow); }
 .chart figcaption { display: flex; justify-content: space-between; font-size: .88rem; color: var(--soft); }
 .chart b { color: var(--ink); font-variant-numeric: tabular-nums; }
-.chart svg { display: block; width: 100%; height: auto; }
-.chart text { fill: var(--soft); font-size: 10px; font-variant-numeric: tabular-nums; }
-.chart .grid { stroke: var(--line); stroke-width: 1; }
-.chart .line { fill: none; stroke: var(--accent); stroke-width: 2; stroke-linejoin: round; }
+${plotStyle}
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: 0 2.5rem; }
 .facts dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1.4rem; margin: .8rem 0 0; align-content: start; }
 .facts dt { color: var(--soft); }

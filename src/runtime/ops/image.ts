@@ -3,12 +3,13 @@ import { resampleKernel, type ResampleMode } from '../../kernels/resample.ts'
 import {
   blurTaps,
   cropTaps,
+  packTaps,
   resampleTaps,
   roundTaps,
   type Taps,
 } from '../../kernels/resampleTaps.ts'
 import type { Device } from '../device.ts'
-import { expect, formatShape } from '../shape.ts'
+import { expect, expectShape, formatShape } from '../shape.ts'
 import { scope, type Tensor } from '../tensor.ts'
 
 /**
@@ -45,8 +46,16 @@ function layoutOf(op: string, { shape, dtype }: Tensor): Layout {
 
 type Axis = 'x' | 'y'
 
-/** A table for all pictures, or one for each. */
-type Tables = readonly Taps[]
+/** A table for all pictures, or one for each; on the host, or where it can change between replays. */
+type Tables = readonly Taps[] | TapTensors
+
+/** Tables of a filter along one axis, one for each picture, on the GPU, as `packTaps` makes them. */
+export interface TapTensors {
+  /** [B, outputs, 2]: first input and number of inputs of every output. */
+  readonly spans: Tensor<'u32'>
+  /** [B, outputs, stride]: what they count for. */
+  readonly weights: Tensor<'f32'>
+}
 
 /** One filter along one axis. Bytes between two passes are kept as floats unless `mode` is `fixed`. */
 function pass<D extends ImageType>(
@@ -59,13 +68,13 @@ function pass<D extends ImageType>(
   interleaved: boolean,
 ): Tensor<D> {
   const { device } = x
-  const outputs = tables[0]!.first.length
+  const { spans, weights } = 'spans' in tables ? tables : upload(device, tables, mode)
+  const [each = 0, outputs = 0, stride = 0] = weights.shape
   const [h, w] = axis === 'x' ? [height, outputs] : [outputs, width]
   const shape = interleaved ? [batch, h, w, channels] : [batch, channels, h, w]
   const out = device.empty(shape, dtype)
   const lines = interleaved ? 1 : channels
   const elements = interleaved ? channels : 1
-  const { spans, weights, stride } = upload(device, tables, mode)
   device.dispatch(
     resampleKernel({ mode }),
     { x, spans, weights, out },
@@ -76,7 +85,7 @@ function pass<D extends ImageType>(
       outputs,
       inner: axis === 'x' ? elements : width * elements,
       stride,
-      perImage: tables.length > 1 ? 1 : 0,
+      perImage: each > 1 ? 1 : 0,
     },
   )
   return out
@@ -84,25 +93,17 @@ function pass<D extends ImageType>(
 
 function upload(
   device: Device,
-  tables: Tables,
+  tables: readonly Taps[],
   mode: ResampleMode,
-): { spans: Tensor; weights: Tensor; stride: number } {
-  const { stride } = tables[0]!
-  const outputs = tables[0]!.first.length
-  const spans = new Uint32Array(tables.length * outputs * 2)
-  const size = outputs * stride
-  const weights =
-    mode === 'fixed' ? new Int32Array(tables.length * size) : new Float32Array(tables.length * size)
-  tables.forEach((taps, image) => {
-    for (let i = 0; i < outputs; i++) {
-      spans.set([taps.first[i]!, taps.count[i]!], (image * outputs + i) * 2)
-    }
-    weights.set(mode === 'fixed' ? roundTaps(taps).weights : taps.weights, image * size)
-  })
+): { spans: Tensor; weights: Tensor } {
+  const { stride, first } = tables[0]!
+  const { spans, weights } =
+    mode === 'fixed'
+      ? packTaps(tables.map(roundTaps), (length) => new Int32Array(length))
+      : packTaps(tables, (length) => new Float32Array(length))
   return {
-    spans: device.tensor(spans, [tables.length, outputs, 2]),
-    weights: device.tensor(weights, [tables.length, size]),
-    stride,
+    spans: device.tensor(spans, [tables.length, first.length, 2]),
+    weights: device.tensor(weights, [tables.length, first.length, stride]),
   }
 }
 
@@ -218,16 +219,44 @@ export function blurImages<D extends ImageType>(
   expect(Number.isSafeInteger(kernelSize) && kernelSize > 0 && kernelSize % 2 === 1, op, () => {
     return `kernelSize is ${kernelSize}, expected an odd number`
   })
-  const bytes = x.dtype === 'u8'
   const tables = (length: number): Taps[] =>
     sigmas.map((value) => blurTaps(length, value, kernelSize))
+  return blurAlong(x, layout, tables(layout.width), tables(layout.height))
+}
+
+function blurAlong<D extends ImageType>(
+  x: Tensor<D>,
+  layout: Layout,
+  columns: Tables,
+  rows: Tables,
+): Tensor<D> {
+  const bytes = x.dtype === 'u8'
   return scope(() => {
     const [first, second]: ResampleMode[] = bytes
       ? ['bytesToFloats', 'floatsToBytes']
       : ['floats', 'floats']
-    const wide = pass(x, layout, 'x', tables(layout.width), first!, 'f32', bytes)
-    return pass(wide, layout, 'y', tables(layout.height), second!, x.dtype, bytes) as Tensor<D>
+    const wide = pass(x, layout, 'x', columns, first!, 'f32', bytes)
+    return pass(wide, layout, 'y', rows, second!, x.dtype, bytes) as Tensor<D>
   })
+}
+
+/**
+ * {@link blurImages} for square pictures by tables on the GPU, the same along both axes: a recorded
+ * plan gets other ones with each replay.
+ *
+ * @param x [B, S, S, C] or [B, C, S, S]
+ */
+export function blurSquares<D extends ImageType>(x: Tensor<D>, taps: TapTensors): Tensor<D> {
+  const op = 'blurSquares'
+  const layout = layoutOf(op, x)
+  const { batch, width, height } = layout
+  const [tables = 0, outputs = 0, stride = 0] = taps.weights.shape
+  expect(width === height && tables === batch && outputs === width, op, () => {
+    return `tables ${taps.weights.toString()} for ${x.toString()}, expected one of ${width} outputs for each square`
+  })
+  expectShape(op, 'spans', taps.spans.shape, [batch, width, 2])
+  expectShape(op, 'weights', taps.weights.shape, [batch, width, stride])
+  return blurAlong(x, layout, taps, taps)
 }
 
 function perImage<T>(

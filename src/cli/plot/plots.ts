@@ -1,0 +1,10 @@
+/** Plots as SVG, for pages and files. */
+export { barPlot } from './barPlot.ts'
+export type { Bar, BarPlotOptions } from './barPlot.ts'
+export { standaloneSvg } from './frame.ts'
+export type { Axis, PlotOptions } from './frame.ts'
+export { linePlot, thinned } from './linePlot.ts'
+export type { LinePlotOptions, Mark, Point, Series } from './linePlot.ts'
+export { scatterPlot } from './scatterPlot.ts'
+export type { ScatterPlotOptions } from './scatterPlot.ts'
+export { plotStyle } from './style.ts'

@@ -115,7 +115,7 @@ export { embedImages, type EmbedOptions } from './data/embedImages.ts'
 export { prepareViews, type ViewOptions } from './data/augment.ts'
 export { drawScene, sceneKinds, type SceneKind } from './data/scenes.ts'
 
-export { cluster, scpSettings } from './train/cluster.ts'
+export { cluster, inertiaOf, scpSettings } from './train/cluster.ts'
 export type {
   ClusterOptions,
   ClusterProgress,

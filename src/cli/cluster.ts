@@ -1,9 +1,9 @@
 import type { Command } from 'commander'
 import type { Context } from './context.ts'
-import { integer } from './options.ts'
 import { runCluster } from './runCluster.ts'
 import {
   addCommonOptions,
+  addCountOptions,
   addDataOptions,
   addImagesOption,
   addTrainingOptions,
@@ -24,13 +24,12 @@ export function addClusterCommand(program: Command, context: (quiet: Output) => 
       'folder, .tar, .tar.gz or .zip of images, flat or one subfolder per class; list of files; ' +
         'CIFAR or STL-10 binaries; features.safetensors of keeplight embed',
     )
-    .requiredOption('-k, --clusters <n>', 'number of clusters', integer(2, 10_000))
     .option('-o, --out <folder>', 'where the results go', 'keeplight-out')
     .option(
       '--profile <file>',
       'time every GPU dispatch: a table, and a trace for Chrome in a file',
     )
-  addImagesOption(addDataOptions(command))
+  addImagesOption(addDataOptions(addCountOptions(command)))
   addTrainingOptions(command)
   addCommonOptions(command)
   command
@@ -41,6 +40,7 @@ Examples:
   $ keeplight cluster ./photos -k 10
   $ keeplight cluster photos.tar.gz -k 10 --out ./sorted --seed 7
   $ keeplight cluster cifar-10-batches-bin -k 10
+  $ keeplight cluster ./photos -k auto --k-range 2..40
   $ keeplight cluster ./photos -k 10 --preset paper
   $ keeplight cluster ./photos -k 10 --json --quiet | jq .scores
 
@@ -48,7 +48,7 @@ Writes assignments.csv, assignments.json, head.safetensors, metrics.json and rep
 Features are kept in KEEPLIGHT_CACHE (default: the user's cache folder), so a second run starts
 at once and a stopped run goes on where it was.`,
     )
-    .action(async (data: string, options: ClusterSettings & { clusters: number }) => {
+    .action(async (data: string, options: ClusterSettings & { clusters: number | 'auto' }) => {
       const { terminal, signal } = context(options)
       const settings = { ...options, k: options.clusters }
       const summary = await runCluster(data, settings, { terminal, signal })

@@ -4,7 +4,9 @@ import { addClusterCommand } from './cluster.ts'
 import type { Context } from './context.ts'
 import { addDemoCommand } from './demo.ts'
 import { addEmbedCommand } from './embed.ts'
+import { addEvalCommand } from './eval.ts'
 import { addInfoCommand } from './info.ts'
+import { addKmeansCommand } from './kmeans.ts'
 import { addModelsCommand } from './models.ts'
 import { oneLine } from './exitCodes.ts'
 import { addMergeCommand } from './merge.ts'
@@ -57,7 +59,9 @@ HF_HUB_OFFLINE say where models come from and are kept.`,
   addDemoCommand(program, context)
   addEmbedCommand(program, context)
   addMergeCommand(program, context)
+  addEvalCommand(program, context)
   addInfoCommand(program, context)
+  addKmeansCommand(program, context)
   addModelsCommand(program, context)
   addPredictCommand(program, context)
   addTuneCommand(program, context)

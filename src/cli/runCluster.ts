@@ -1,7 +1,7 @@
 import { dirname, resolve } from 'node:path'
 import type { ImageCollection } from '../data/collection.ts'
 import { cluster, createDevice } from '../index.node.ts'
-import type { ClusterResult, Device } from '../index.node.ts'
+import type { ChooseKResult, ClusterResult, Device } from '../index.node.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import { toAssignments } from '../train/assignments.ts'
 import { comparePartitions } from './baselines.ts'
@@ -13,7 +13,8 @@ import { featuresOf, openData } from './openData.ts'
 import type { ModelAbout } from './openData.ts'
 import { openEncoder } from './openModel.ts'
 import { profiled } from './profiled.ts'
-import type { ClusterSettings } from './settings.ts'
+import { describeChoice, pickK } from './pickK.ts'
+import type { ChosenSettings, ClusterSettings } from './settings.ts'
 import { Stopwatch } from './stopwatch.ts'
 import { useTuning } from './tuning.ts'
 import { writeResults } from './writeResults.ts'
@@ -35,7 +36,7 @@ export async function runCluster(
   const out = resolve(settings.out)
   const opened = await openData(data, settings, signal)
   const { collection } = opened
-  requireImages(data, collection.files.length, settings.k)
+  requireImages(data, collection.files.length, leastImages(settings.k))
   await prepareOutput(out)
   const trace = settings.profile === undefined ? undefined : resolve(settings.profile)
   if (trace !== undefined) await prepareOutput(dirname(trace))
@@ -49,14 +50,22 @@ export async function runCluster(
     return await profiled(device, trace, terminal, async () => {
       const { collected, model } = await featuresOf(opened, settings, device, context, loaded)
       watch.lap('embedding')
-      requireImages(data, collected.kept.length, settings.k)
-      const result = await train(collected, settings, device, { terminal, signal })
+      requireImages(data, collected.kept.length, leastImages(settings.k))
+      const { count, dimension, clean } = collected.features
+      const rows = { count, dimension, data: clean }
+      const { k, choice } = await pickK(rows, settings, device, context)
+      if (choice) {
+        terminal.note(describeChoice(choice))
+        watch.lap('choosing K')
+      }
+      const chosen = { ...settings, k }
+      const result = await train(collected, chosen, device, { terminal, signal })
       watch.lap('training')
       return finish(
         collection,
         collected,
         result,
-        { settings, out, device, model, watch },
+        { settings: chosen, choice, out, device, model, watch },
         {
           terminal,
           signal,
@@ -69,7 +78,8 @@ export async function runCluster(
 }
 
 interface Finish {
-  readonly settings: ClusterSettings
+  readonly settings: ChosenSettings
+  readonly choice: ChooseKResult | undefined
   readonly out: string
   readonly device: Device
   readonly model: ModelAbout
@@ -80,7 +90,7 @@ async function finish(
   collection: ImageCollection,
   collected: Collected,
   result: ClusterResult,
-  { settings, out, device, model, watch }: Finish,
+  { settings, choice, out, device, model, watch }: Finish,
   { terminal, signal }: Context,
 ): Promise<Summary> {
   const { k, seed } = settings
@@ -112,14 +122,14 @@ async function finish(
   watch.lap('report')
   return writeResults({
     ...{ collection, collected, result, assignments, scores, clusters, labels },
-    ...{ settings, out, model, timings: watch.laps, adapter: device.adapter },
+    ...{ settings, choice, out, model, timings: watch.laps, adapter: device.adapter },
     tuned: device.choices.entries(),
   })
 }
 
 async function train(
   { features }: Collected,
-  settings: ClusterSettings,
+  settings: ChosenSettings,
   device: Device,
   { terminal, signal }: Context,
 ): Promise<ClusterResult> {
@@ -140,6 +150,8 @@ async function train(
     progress?.stop()
   }
 }
+
+const leastImages = (k: number | 'auto'): number => (k === 'auto' ? 2 : k)
 
 function requireImages(data: string, images: number, k: number): void {
   if (images < 2) {

@@ -1,7 +1,7 @@
 import { basename, join } from 'node:path'
 import { version } from '../../package.json'
 import { confusionMatrix, serializeHead } from '../index.node.ts'
-import type { ClusterResult, Device } from '../index.node.ts'
+import type { ChooseKResult, ClusterResult, Device } from '../index.node.ts'
 import type { ImageCollection } from '../data/collection.ts'
 import { assignmentsCsv, assignmentsJson } from '../train/assignments.ts'
 import type { Assignment } from '../train/assignments.ts'
@@ -10,7 +10,7 @@ import { writeFileAtomic } from './files.ts'
 import type { ModelAbout } from './openData.ts'
 import { renderReport } from './report.ts'
 import type { ReportCluster, ReportData, Score } from './report/data.ts'
-import type { ClusterSettings } from './settings.ts'
+import type { ChosenSettings } from './settings.ts'
 import { formatDuration } from './terminal.ts'
 
 /** Everything that a run found out. */
@@ -23,7 +23,9 @@ export interface RunResults {
   readonly clusters: readonly ReportCluster[]
   /** Class of each image that was read, where known. */
   readonly labels: Int32Array | undefined
-  readonly settings: ClusterSettings
+  readonly settings: ChosenSettings
+  /** How K was chosen, where it was not given. */
+  readonly choice?: ChooseKResult | undefined
   readonly out: string
   /** One encoder, or several joined by `+`. */
   readonly model: ModelAbout
@@ -85,6 +87,7 @@ function summarize(results: RunResults) {
       inertia: result.inertia,
       restarts: result.restarts,
     },
+    ...(results.choice && { kChoice: results.choice }),
     cache,
     adapter: results.adapter,
     seconds: Object.fromEntries(results.timings.map(({ name, seconds }) => [name, seconds])),
@@ -126,6 +129,7 @@ function toReport(results: RunResults): ReportData {
     clusters,
     scores,
     confusion: confusionOf(results),
+    choice: results.choice,
     trace: result.trace,
     restarts: result.restarts,
     kept: result.kept,

@@ -1,3 +1,5 @@
+import { csvText, safePath } from '../data/csv.ts'
+
 /** Where an image went: its cluster, how sure the head is, and the second choice. */
 export interface Assignment {
   /** Path relative to the folder of images, with `/` between parts. */
@@ -65,9 +67,7 @@ export function assignmentsCsv(rows: readonly Assignment[], names?: readonly str
     decimals(row.runnerUpProbability),
     ...(withLabels ? [safePath(row.label ?? '')] : []),
   ])
-  return [withLabels ? [...head, 'label'] : head, ...lines]
-    .map((fields) => `${fields.map(csvField).join(',')}\n`)
-    .join('')
+  return csvText([withLabels ? [...head, 'label'] : head, ...lines])
 }
 
 /** The same rows as JSON. */
@@ -78,17 +78,4 @@ export function assignmentsJson(rows: readonly Assignment[]): string {
     runnerUp: { cluster: runnerUp, probability: decimals(runnerUpProbability) },
   }))
   return `[\n${values.map((value) => JSON.stringify(value)).join(',\n')}\n]\n`
-}
-
-/**
- * Spreadsheets run a field that begins with `=`, `+`, `-` or `@` as a formula. `./` before such a
- * path keeps it text, and keeps it the same path.
- */
-function safePath(path: string): string {
-  return /^[=+\-@\t\r]/.test(path) ? `./${path}` : path
-}
-
-function csvField(value: string | number): string {
-  const text = String(value)
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }

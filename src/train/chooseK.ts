@@ -163,20 +163,22 @@ function checkRange(range: readonly number[], count: number): readonly number[] 
   return fine
 }
 
-/** Every n-th row, so that no more than `limit` remain; always a copy. */
-export function evenRows({ count, dimension, data }: FeatureRows, limit: number): FeatureRows {
-  if (count <= limit) return { count, dimension, data: data.slice() }
-  const kept = new Float32Array(limit * dimension)
-  for (let i = 0; i < limit; i++) {
-    const row = evenRow(i, { count }, { count: limit })
-    kept.set(data.subarray(row * dimension, (row + 1) * dimension), i * dimension)
-  }
-  return { count: limit, dimension, data: kept }
+/** Some rows of all, evenly spaced. */
+export interface Sample extends FeatureRows {
+  /** [count]: which rows they are. */
+  readonly rows: Uint32Array
 }
 
-/** The row of all that row i of a sample is. */
-const evenRow = (i: number, all: { count: number }, sample: { count: number }): number =>
-  Math.floor((i * all.count) / sample.count)
+/** Every n-th row, so that no more than `limit` remain; always a copy. */
+export function evenRows({ count: all, dimension, data }: FeatureRows, limit: number): Sample {
+  const count = Math.min(all, limit)
+  const rows = Uint32Array.from({ length: count }, (_, i) => Math.floor((i * all) / count))
+  const kept = new Float32Array(count * dimension)
+  rows.forEach((row, i) => {
+    kept.set(data.subarray(row * dimension, (row + 1) * dimension), i * dimension)
+  })
+  return { count, dimension, data: kept, rows }
+}
 
 /** Several partitions into k clusters, and their lengths by number of directions. */
 interface Partitions {
@@ -235,7 +237,7 @@ async function otherIndices(
   const { dimension } = rows
   const sample = evenRows(rows, SILHOUETTE_ROWS)
   const sampled = partitions.map((partition) =>
-    Int32Array.from({ length: sample.count }, (_, i) => partition[evenRow(i, rows, sample)]!),
+    Int32Array.from(sample.rows, (row) => partition[row]!),
   )
   const { count, data } = sample
   const found = await silhouettes(data, sampled, { device, count, dimension })

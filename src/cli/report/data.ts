@@ -1,4 +1,5 @@
 import type { Assignment } from '../../train/assignments.ts'
+import type { ChooseKResult } from '../../train/chooseK.ts'
 
 /** A picture of a contact sheet. */
 export interface ReportImage {
@@ -66,6 +67,8 @@ export interface ReportData {
     readonly classes: readonly string[]
     readonly counts: readonly (readonly number[])[]
   }
+  /** How the number of clusters was chosen; absent when it was given. */
+  readonly choice?: ChooseKResult | undefined
   readonly trace: readonly TracePoint[]
   readonly restarts: readonly Restart[]
   /** Index of the restart that was kept. */

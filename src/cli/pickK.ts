@@ -1,0 +1,58 @@
+import { chooseK } from '../index.node.ts'
+import type { ChooseKResult, Device, FeatureRows } from '../index.node.ts'
+import { KeeplightError } from '../runtime/errors.ts'
+import type { Context } from './context.ts'
+
+export interface PickSettings {
+  readonly k: number | 'auto'
+  readonly kRange?: readonly number[]
+  readonly seed: number
+}
+
+/**
+ * The number of clusters that was asked for, or the one that the features choose (`-k auto`), with what
+ * it was chosen by.
+ */
+export async function pickK(
+  features: FeatureRows,
+  { k, kRange, seed }: PickSettings,
+  device: Device,
+  { terminal, signal }: Context,
+): Promise<{ readonly k: number; readonly choice?: ChooseKResult }> {
+  if (k !== 'auto') {
+    if (kRange) terminal.warn('--k-range is for -k auto, and is ignored')
+    return { k }
+  }
+  if (features.count < 4) {
+    throw new KeeplightError(
+      'input',
+      `-k auto: found ${features.count} images, expected at least 4. Give -k a number, or add images.`,
+    )
+  }
+  let progress: ReturnType<typeof terminal.progress> | undefined
+  try {
+    const choice = await chooseK(features, {
+      ...{ device, seed, signal, range: kRange },
+      onProgress: (done, total) => {
+        progress ??= terminal.progress('choosing K', total, 'steps')
+        progress.update(done)
+      },
+    })
+    if (!choice.structured) {
+      terminal.warn(
+        'the features show no clusters that shorten their code; the number is a guess. ' +
+          'Add images, or give -k a number',
+      )
+    }
+    return { k: choice.k, choice }
+  } finally {
+    progress?.stop()
+  }
+}
+
+/** One line on how K was chosen. */
+export function describeChoice({ k, candidates }: ChooseKResult): string {
+  const others = candidates.filter((other) => other !== k)
+  if (others.length === 0) return `chosen: ${k} clusters, by the shortest code`
+  return `chosen: ${k} clusters, the most stable of those with about the shortest code (also ${others.join(', ')})`
+}

@@ -53,6 +53,6 @@ export async function pickK(
 /** One line on how K was chosen. */
 export function describeChoice({ k, candidates }: ChooseKResult): string {
   const others = candidates.filter((other) => other !== k)
-  if (others.length === 0) return `chosen: ${k} clusters, by the shortest code`
-  return `chosen: ${k} clusters, the most stable of those with about the shortest code (also ${others.join(', ')})`
+  const also = others.length > 0 ? `; about as short are the codes of ${others.join(', ')}` : ''
+  return `chosen: ${k} clusters${also}`
 }

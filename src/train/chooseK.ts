@@ -38,6 +38,8 @@ export interface KScore {
   readonly codingLengthDeviation: number
   /** Mean adjusted Rand index between the partitions: 1 when all restarts find the same. */
   readonly stability: number
+  /** Standard error of `stability`. */
+  readonly stabilityError: number
   /** Of k-means' best run; Euclidean distances of at most 5,000 rows. */
   readonly silhouette: number
   readonly calinskiHarabasz: number
@@ -71,8 +73,8 @@ const SILHOUETTE_ROWS = 5_000
  *
  * For each K, k-means gives several partitions; others come from merging k-means' smallest clusters by
  * coding length. The number of leading principal directions in which clusters have codes of their own is
- * chosen along with K, as that of the shortest code. Among the K whose codes are about as short as the
- * shortest (within its standard deviation over restarts), the one wins whose restarts agree most.
+ * chosen along with K, as that of the shortest code. That K is the result, unless among those whose codes
+ * are about as short (within its standard deviation over restarts) restarts agree clearly more on another.
  * docs/choosing-k.md says why, and where it fails.
  *
  * @throws KeeplightError `usage` when there are too few rows, or the range has no number for them
@@ -255,22 +257,40 @@ function describe(
   return partitions.map(({ k, runs, lengths }, i) => {
     const values = lengths.map((of) => of[directions - 1]!)
     const codingLength = mean(values)
-    const codingLengthDeviation = Math.sqrt(mean(values.map((v) => (v - codingLength) ** 2)))
+    const codingLengthDeviation = deviation(values)
     const pairs = runs.flatMap((a, j) => runs.slice(0, j).map((b) => adjustedRandIndex(a, b)))
-    return { k, codingLength, codingLengthDeviation, stability: mean(pairs), ...indices[i]! }
+    return {
+      ...{ k, codingLength, codingLengthDeviation, stability: mean(pairs) },
+      // Pairs share runs: there are no more independent ones than runs.
+      stabilityError: deviation(pairs) / Math.sqrt(runs.length),
+      ...indices[i]!,
+    }
   })
 }
 
-/** The rule of {@link chooseK}; the smaller of equally stable ones. */
-export function decide(
-  curve: readonly Pick<KScore, 'k' | 'codingLength' | 'codingLengthDeviation' | 'stability'>[],
-): { k: number; candidates: number[] } {
+type Decisive = 'k' | 'codingLength' | 'codingLengthDeviation' | 'stability' | 'stabilityError'
+
+/**
+ * The rule of {@link chooseK}: the shortest code, unless among those within its deviation restarts agree
+ * clearly more on another, by more than both standard errors. The smaller of equal ones.
+ */
+export function decide(curve: readonly Pick<KScore, Decisive>[]): {
+  k: number
+  candidates: number[]
+} {
   const shortest = curve.reduce((a, b) => (b.codingLength < a.codingLength ? b : a))
   const limit = shortest.codingLength + shortest.codingLengthDeviation
   const near = curve.filter(({ codingLength }) => codingLength <= limit)
-  const { k } = near.reduce((a, b) => (b.stability > a.stability ? b : a))
-  return { k, candidates: near.map((score) => score.k) }
+  const stable = near.reduce((a, b) => (b.stability > a.stability ? b : a))
+  const errors = stable.stabilityError + shortest.stabilityError
+  const clear = stable.stability - shortest.stability > errors
+  return { k: (clear ? stable : shortest).k, candidates: near.map(({ k }) => k) }
 }
 
 const mean = (values: readonly number[]): number =>
   values.reduce((sum, value) => sum + value, 0) / values.length
+
+const deviation = (values: readonly number[]): number => {
+  const middle = mean(values)
+  return Math.sqrt(mean(values.map((value) => (value - middle) ** 2)))
+}

@@ -1,7 +1,8 @@
 import { normalizeRows } from '../model/features.ts'
 import type { Device } from '../runtime/device.ts'
 import { KeeplightError } from '../runtime/errors.ts'
-import { add, maximum, scale, sqrt, subtract } from '../runtime/ops/elementwise.ts'
+import { add, maximum, reshape, scale, sqrt, subtract } from '../runtime/ops/elementwise.ts'
+import { gather } from '../runtime/ops/gather.ts'
 import { matmul } from '../runtime/ops/matmul.ts'
 import { withRecovery } from '../runtime/recovery.ts'
 import { scope, type Tensor } from '../runtime/tensor.ts'
@@ -135,13 +136,27 @@ async function distanceSums(
         const own = device.tensor(squares.slice(start, start + height), [height, 1])
         const squared = subtract(add(own, across), scale(products, 2))
         const positive = maximum(squared, device.tensor(new Float32Array(1), [1]))
-        return matmul(metric === 'cosine' ? scale(positive, 0.5) : sqrt(positive), members)
+        const distances = metric === 'cosine' ? scale(positive, 0.5) : sqrt(positive)
+        const diagonal = Uint32Array.from({ length: height }, (_, i) => i * count + start + i)
+        const flat = reshape(distances, [height * count])
+        return {
+          sums: matmul(distances, members),
+          selves: gather(flat, device.tensor(diagonal, [height])),
+        }
       })
       device.flush()
       try {
-        sums.set(await found.read(), start * width)
+        const block = await found.sums.read()
+        // A row's distance to itself is 0, of which rounding leaves a trace.
+        const selves = await found.selves.read()
+        for (let i = 0; i < block.length; i++) {
+          const row = Math.floor(i / width)
+          const at = (start + row) * width + (i % width)
+          sums[at] = block[i]! - indicator[at]! * selves[row]!
+        }
       } finally {
-        found.dispose()
+        found.sums.dispose()
+        found.selves.dispose()
       }
     }
     return sums

@@ -10,14 +10,12 @@ export function kCurveSection(choice: ChooseKResult | undefined): Html | undefin
   const others = candidates.filter((other) => other !== k)
   return markup`<h2>Number of clusters</h2>
     <p class="soft">
-      Chosen: <b>${k}</b>. ${
-        others.length > 0
-          ? `The codes of ${others.join(', ')} clusters are about as short; ${k} is what ${restarts} restarts agree on most.`
-          : 'Its code is the shortest.'
-      }
+      Chosen: <b>${k}</b>.
+      ${others.length > 0 && `The codes of ${others.join(', ')} clusters are about as short.`}
       Coding length: nats that describe the features by their clusters, shorter is better
       (${partitions === 'merged' ? 'clusters merged by coding length' : 'k-means'}, mean and deviation of
-      ${restarts} restarts on ${sample.toLocaleString('en')} images). ${
+      ${restarts} restarts on ${sample.toLocaleString('en')} images).
+      Stability: how far the restarts agree (ARI). ${
         structured
           ? ''
           : 'No number of clusters has a shorter code than one: this choice is a guess.'

@@ -44,6 +44,14 @@ export async function pickK(
           'Add images, or give -k a number',
       )
     }
+    const tried = choice.curve.map((score) => score.k)
+    if (choice.structured && (choice.k === tried[0] || choice.k === tried.at(-1))) {
+      const end = choice.k === tried[0] ? 'smallest' : 'largest'
+      terminal.warn(
+        `${choice.k} is the ${end} number of clusters that was tried (--k-range); ` +
+          `there may be ${end === 'smallest' ? 'more than so few images show' : 'more'}`,
+      )
+    }
     return { k: choice.k, choice }
   } finally {
     progress?.stop()

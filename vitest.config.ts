@@ -114,7 +114,7 @@ export default defineConfig({
           name: 'page',
           include: SHARED_TESTS,
           // What these find on SwiftShader in Node holds here: test/web compares the bits of every op.
-          exclude: [...NODE_TESTS, 'test/catalogue/**', 'test/kernels/{matmul,attention}.test.ts'],
+          exclude: [...NODE_TESTS, 'test/{catalogue,kernels,fuzz}/**', 'test/runtime/ops/**'],
           env: testEnvironment('swiftshader'),
           globalSetup: ['test/support/requireChromium.ts'],
           fileParallelism: false,

@@ -62,8 +62,10 @@ export {
 export { loadText, loadVit } from './model/loadTowers.ts'
 export type { Activations, Inspection, InspectOptions } from './model/inspect.ts'
 export type { ImageDecoder, ImageInput, Images } from './model/imageInput.ts'
+export { MlpHead, scpHeadConfig } from './model/mlpHead.ts'
+export type { HeadNorm, HeadWeights, Initialization, MlpHeadConfig } from './model/mlpHead.ts'
 export { concatFeatures, normalizeRows, type Embeddings, type Features } from './model/features.ts'
-export { MlpHead, scpHeadConfig, type HeadWeights, type MlpHeadConfig } from './model/mlpHead.ts'
+export { Lora, type LoraOptions, type LoraTarget } from './model/lora.ts'
 export { parseSafetensors, serializeSafetensors } from './model/safetensors.ts'
 export type { SafetensorsFile, TensorData } from './model/safetensors.ts'
 export {
@@ -72,7 +74,7 @@ export {
   type Pixels,
   type PreprocessConfig,
 } from './model/preprocess.ts'
-export { VisionTransformer } from './model/vit/vit.ts'
+export { classRowsOf, VisionTransformer } from './model/vit/vit.ts'
 export { loadTextModel, type LoadTextOptions } from './loadTextModel.ts'
 export {
   TextModel,
@@ -105,6 +107,7 @@ export {
   type BlockOptions,
   type BlockTensors,
   type Dense,
+  type LowRank,
 } from './model/transformerBlock.ts'
 export type { VitConfig } from './model/vit/config.ts'
 
@@ -113,17 +116,49 @@ export type { Holder, ImageCollection, ImageContent } from './data/collection.ts
 export { decodeImage } from './data/decode.ts'
 export { embedImages, type EmbedOptions } from './data/embedImages.ts'
 export { prepareViews, type ViewOptions } from './data/augment.ts'
+export { viewPicture, type ViewPicture } from './data/viewPicture.ts'
 export { drawScene, sceneKinds, type SceneKind } from './data/scenes.ts'
 
-export { cluster, inertiaOf, scpSettings } from './train/cluster.ts'
+export type { Adapter, AdapterLoss, AdapterMaker, AdapterSizes, Batch } from './train/adapter.ts'
+export {
+  ResidentSource,
+  stepsPerEpoch,
+  type BatchSource,
+  type SamplingOptions,
+} from './train/batchSource.ts'
+export { cluster } from './train/cluster.ts'
+export { inertiaOf } from './train/predictRuns.ts'
 export type {
+  ClusterMethod,
   ClusterOptions,
   ClusterProgress,
   ClusterResult,
-  Preset,
-  RestartSummary,
-  ScpSettings,
+  SourceMaker,
 } from './train/cluster.ts'
+export { chooseSource, type SourceOptions } from './train/chooseSource.ts'
+export { HostRows } from './train/hostRows.ts'
+export { StreamingSource } from './train/streamingSource.ts'
+export { OnlineSource } from './train/onlineSource.ts'
+export type { OnlineOptions, OnlineProgress, OnlineViews } from './train/onlineSource.ts'
+export type { OnlineEncoder } from './train/viewEmbedder.ts'
+export type { RestartSummary } from './train/checkpoint.ts'
+export { FeatureStore } from './train/featureStore.ts'
+export { linearProbe } from './train/linearProbe.ts'
+export type { LinearProbeOptions, LinearProbeResult } from './train/linearProbe.ts'
+export { LinearProbeAdapter } from './train/linearProbeAdapter.ts'
+export { ScpAdapter } from './train/scpAdapter.ts'
+export { scpSettings, type Preset, type ScpSettings } from './train/scpSettings.ts'
+export { temi, TemiAdapter, type TemiOptions, type TemiSettings } from './train/temiAdapter.ts'
+export { DivergedError, train } from './train/trainer.ts'
+export type {
+  Divergence,
+  Probe,
+  TrainedRuns,
+  TrainOptions,
+  TrainProgress,
+} from './train/trainer.ts'
+export { trainingStep, TrainingState, type TraceRow } from './train/trainingState.ts'
+export type { OptimizerOptions, TrainingSnapshot } from './train/trainingState.ts'
 export {
   assignmentsCsv,
   assignmentsJson,
@@ -153,12 +188,24 @@ export {
   type Rows,
   type SearchOptions,
 } from './train/search.ts'
+export {
+  MAX_TSNE_ROWS,
+  tsne,
+  type TsneOptions,
+  type TsneProgress,
+  type TsneResult,
+} from './train/tsne.ts'
 export { adam, adamW, type AdamState } from './train/adam.ts'
 export { sgd, type SgdOptions } from './train/sgd.ts'
-export { decayMatrices, parameterGroups } from './train/parameterGroups.ts'
+export { decayMatrices, decayMatricesOfRuns, parameterGroups } from './train/parameterGroups.ts'
 export type { ParameterGroup, ParameterGroups } from './train/parameterGroups.ts'
-export { adamTable, cosineSchedule, sgdTable, type AdamOptions } from './train/schedule.ts'
-export { scpStep, TrainingState, type TraceRow } from './train/scpStep.ts'
+export {
+  adamTable,
+  cosineSchedule,
+  sgdTable,
+  warmupCosineSchedule,
+  type AdamOptions,
+} from './train/schedule.ts'
 export {
   adjustedRandIndex,
   clusteringAccuracy,

@@ -94,10 +94,10 @@ async function run(chosen: Choice): Promise<void> {
       restarts: numberOf('restarts'),
       minSteps: numberOf('steps'),
       signal: stop.signal,
-      onProgress({ restart, restarts, step, steps }) {
+      onProgress({ restart, runs, restarts, step, steps }) {
         if (!training) beginPhase('Training', 'steps', restarts * steps)
         training = true
-        advance(restart * steps + step)
+        advance(restart * steps + runs * step)
       },
     })
     const seconds = duration((performance.now() - begun) / 1000)

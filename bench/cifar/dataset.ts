@@ -7,6 +7,8 @@ import {
   type Features,
 } from '../../src/index.node.ts'
 
+import { studyData, type StudyData } from '../../src/cli/studies/data.ts'
+
 /** CIFAR-10 as features. */
 export interface Dataset {
   /** Where it comes from, for the printout. */
@@ -75,3 +77,21 @@ export function firstImages(features: Features, count: number): Features {
   const clean = features.clean.slice(0, count * dimension)
   return { count, dimension, views, clean, augmented }
 }
+
+/** The first `count` images as a study's data: scored on the test images, or on themselves. */
+export function studyOf(dataset: Dataset, count: number, onTest: boolean): StudyData {
+  const { train, trainLabels, test, testLabels } = dataset
+  const classes = Array.from({ length: CLASSES }, (_, i) => String(i))
+  const features = firstImages(train, count)
+  const fit = { features, labels: trainLabels.slice(0, count), classes }
+  const { dimension } = train
+  const scored = {
+    features: { count: testLabels.length, dimension, views: 0, clean: test, augmented: noViews },
+    labels: testLabels,
+    classes,
+  }
+  return studyData('CIFAR-10', fit, onTest ? scored : undefined)
+}
+
+const CLASSES = 10
+const noViews = new Float32Array(0)

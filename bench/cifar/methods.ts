@@ -10,9 +10,9 @@ import {
   type HeadWeights,
   type Preset,
 } from '../../src/index.node.ts'
-import { argmaxRows } from '../../src/train/cluster.ts'
+import { argmaxRows } from '../../src/train/predictRuns.ts'
 import { firstImages, type Dataset } from './dataset.ts'
-import { scoresOf, type Scores } from './scores.ts'
+import { scoresOf, type Scores } from '../../src/cli/studies/scores.ts'
 
 /** Classes of CIFAR-10, the number of clusters asked for. */
 const K = 10

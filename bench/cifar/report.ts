@@ -4,11 +4,12 @@ import { reference, type ReferenceRow } from './reference.ts'
 import {
   agreementLimit,
   formatSummary,
+  metricNames,
   metrics,
   summarize,
   type Metric,
   type Summary,
-} from './scores.ts'
+} from '../../src/cli/studies/scores.ts'
 
 export interface SizeRuns {
   readonly count: number
@@ -56,15 +57,13 @@ export function judge(runs: SizeRuns, comparable: boolean): Verdict[] {
     const difference = single.mean - expected.mean
     const sign = difference < 0 ? '−' : '+'
     const text =
-      `SCP single runs, ${titles[metric]}: ${single.mean.toFixed(1)}, reference ` +
+      `SCP single runs, ${metricNames[metric]}: ${single.mean.toFixed(1)}, reference ` +
       `${expected.mean.toFixed(1)}: ${sign}${Math.abs(difference).toFixed(1)}, expected within ` +
       `${limit.toFixed(1)} (twice the standard error)`
     verdicts.push({ holds: Math.abs(difference) <= limit, text })
   }
   return verdicts
 }
-
-const titles: Readonly<Record<Metric, string>> = { accuracy: 'ACC', nmi: 'NMI', ari: 'ARI' }
 
 export function printSize(result: SizeResult): void {
   const { count, preset, restarts, onTest, kmeansRuns, scpRuns, kept, verdicts } = result
@@ -76,7 +75,13 @@ export function printSize(result: SizeResult): void {
   const seconds = (runs: readonly Run[]): string =>
     summarize(runs.map((run) => run.seconds)).mean.toFixed(1)
   const rows = [
-    ['', 'runs', ...metrics.map((metric) => titles[metric]), 's/run', 'reference ACC / NMI / ARI'],
+    [
+      '',
+      'runs',
+      ...metrics.map((metric) => metricNames[metric]),
+      's/run',
+      'reference ACC / NMI / ARI',
+    ],
     [
       'k-means, 20 restarts',
       String(kmeansRuns.length),

@@ -150,7 +150,7 @@ function batchNormCases(rows: number, columns: number): KernelCase[] {
           const dX = device.empty([rows, columns])
           const [dWeight, dBias] = [device.empty([columns]), device.empty([columns])]
           const tensors = { x, weight, bias, statistics, dOut, dX, dWeight, dBias }
-          device.dispatch(kernel, tensors, { rows, columns })
+          device.dispatch(kernel, tensors, { runs: 1, batches: 1, rows, columns })
         }
       },
     },
@@ -206,11 +206,13 @@ function sampleBatchCase(count: number, dimension: number, batch: number): Kerne
       const neighbours = integers([count * pairs], count)
       const state = integers([2], 2 ** 16)
       const stepsPerEpoch = Math.floor(count / batch)
-      const sizes = { batch, count, views, pairs, dimension, stepsPerEpoch }
+      const sizes = { runs: 1, batch, count, views, sides: 0, pairs, dimension, stepsPerEpoch }
       return () => {
+        const out = device.empty([2 * batch, dimension])
+        const images = device.empty([2 * batch], 'u32')
         device.dispatch(
           sampleBatchKernel,
-          { store, neighbours, state, out: device.empty([2 * batch, dimension]) },
+          { store, neighbours, state, out, images },
           { ...sizes, firstRow: 0, rows: views * count, noise: 0.1 },
         )
       }

@@ -1,9 +1,9 @@
 import {
   cosineSchedule,
-  MlpHead,
   scope,
   scpHeadConfig,
-  scpStep,
+  ScpAdapter,
+  trainingStep,
   TrainingState,
   type VisionModel,
   type VitConfig,
@@ -58,9 +58,10 @@ export function scpTrainingStep(
   batch: number,
 ): WholeCase {
   const [views, pairs] = [5, 10]
-  const { widths, ...config } = scpHeadConfig(dimension, k)
+  const config = scpHeadConfig(dimension, k)
+  const { widths } = config
   const stepsPerEpoch = Math.max(1, Math.floor(count / batch))
-  const sizes = { batch, count, views, pairs, dimension, stepsPerEpoch }
+  const sizes = { runs: 1, batch, count, views, sides: 0, pairs, dimension, stepsPerEpoch }
   return {
     name: `SCP step, ${count} images, 2×${batch} rows, K ${k}`,
     flops: headFlops(widths, 2 * batch),
@@ -68,17 +69,19 @@ export function scpTrainingStep(
     prepare({ device, random, integers, own }) {
       const store = random([views * count, dimension], 0.1)
       const neighbours = integers([count * pairs], count)
-      const head = own(new MlpHead(device, { ...config, widths }))
-      head.initialize(0)
-      const state = own(new TrainingState(device, head, cosineSchedule(1000, 1e-3)))
-      state.reset(0)
+      const weights = { crossEntropy: 1, confidence: 1, entropy: 2 }
+      const adapter = own(new ScpAdapter(device, config, weights))
+      adapter.initialize([0])
+      const state = own(new TrainingState(adapter, cosineSchedule(1000, 1e-3)))
+      state.reset([0])
       const chunk = { firstRow: 0, rows: views * count }
       return () => {
         scope(() => {
-          const out = device.empty([2 * batch, dimension])
-          const tensors = { store, neighbours, state: state.step, out }
+          const features = device.empty([1, 2 * batch, dimension])
+          const images = device.empty([1, 2 * batch], 'u32')
+          const tensors = { store, neighbours, state: state.step, out: features, images }
           device.dispatch(sampleBatchKernel, tensors, { ...sizes, ...chunk, noise: 0.1 })
-          scpStep(head, state, out, { crossEntropy: 1, confidence: 1, entropy: 2 })
+          trainingStep(adapter, state, { features, images, step: state.step })
         })
       }
     },
@@ -86,7 +89,7 @@ export function scpTrainingStep(
 }
 
 /** Forward, gradients of the weights, and those of every layer's input but the first's. */
-function headFlops(widths: readonly number[], rows: number): number {
+export function headFlops(widths: readonly number[], rows: number): number {
   return widths.slice(1).reduce((sum, width, layer) => {
     return sum + (layer === 0 ? 2 : 3) * 2 * rows * width * widths[layer]
   }, 0)

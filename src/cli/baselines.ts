@@ -1,7 +1,7 @@
 import { rawEdge } from '../data/decodeMessages.node.ts'
 import type { Features } from '../model/features.ts'
 import type { Device } from '../runtime/device.ts'
-import { inertiaOf } from '../train/cluster.ts'
+import { inertiaOf } from '../train/predictRuns.ts'
 import { normalizeRows } from '../model/features.ts'
 import { assignToCentres } from '../train/assignToCentres.ts'
 import { kmeans, type KmeansResult } from '../train/kmeans.ts'
@@ -34,14 +34,16 @@ export interface BaselineOptions {
   readonly seed: number
   /** Class of each image, where known. */
   readonly labels: Int32Array | undefined
+  /** What the trained partition is called. Default SCP. */
+  readonly method?: string
   readonly signal?: AbortSignal
 }
 
 /**
- * Scores of SCP's partition beside k-means on the same features (20 restarts) and, where there are any,
+ * Scores of the trained partition beside k-means on the same features (20 restarts) and, where there are any,
  * on raw pixels (10).
  *
- * @param assignments SCP's cluster of each image
+ * @param assignments the trained head's cluster of each image
  * @param raw N · 32 · 32 · 3 bytes, or none
  */
 export async function comparePartitions(
@@ -68,7 +70,7 @@ export async function comparePartitions(
     agreement: adjustedRandIndex(assignments, partition),
   })
   return [
-    score('SCP', assignments),
+    score(options.method ?? 'SCP', assignments),
     score('k-means on features', onFeatures),
     ...(onPixels ? [score('k-means on raw pixels', onPixels.assignments)] : []),
   ]
@@ -107,4 +109,24 @@ function thin(points: Points, limit: number): Points {
     kept.set(data.subarray(row * dimension, (row + 1) * dimension), i * dimension)
   }
   return { data: kept, count: limit, dimension }
+}
+
+/** Index of the nearest of k centres for each row; ties to the lowest. */
+export function assignToNearest(
+  { data, count, dimension }: Points,
+  centres: Float32Array,
+  k: number,
+): Int32Array {
+  return Int32Array.from({ length: count }, (_, i) => {
+    let best = 0
+    let least = Infinity
+    for (let j = 0; j < k; j++) {
+      let sum = 0
+      for (let d = 0; d < dimension; d++) {
+        sum += (data[i * dimension + d] - centres[j * dimension + d]) ** 2
+      }
+      if (sum < least) [least, best] = [sum, j]
+    }
+    return best
+  })
 }

@@ -1,5 +1,9 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
+import { KeeplightError } from '../runtime/errors.ts'
 import type { Context } from './context.ts'
+import { countsLine } from './describeSurvey.ts'
+import { planJson, printPlan } from './organize.ts'
+import { describeRestarts } from './restarts.ts'
 import { runCluster } from './runCluster.ts'
 import {
   addCommonOptions,
@@ -25,6 +29,13 @@ export function addClusterCommand(program: Command, context: (quiet: Output) => 
         'CIFAR or STL-10 binaries; features.safetensors of keeplight embed',
     )
     .option('-o, --out <folder>', 'where the results go', 'keeplight-out')
+    .addOption(
+      new Option(
+        '--organize <mode>',
+        'put images into OUT/clusters/<id>, as links or copies',
+      ).choices(['link', 'copy']),
+    )
+    .option('--dry-run', 'of --organize: show what it would do')
     .option(
       '--profile <file>',
       'time every GPU dispatch: a table, and a trace for Chrome in a file',
@@ -42,15 +53,19 @@ Examples:
   $ keeplight cluster cifar-10-batches-bin -k 10
   $ keeplight cluster ./photos -k auto --k-range 2..40
   $ keeplight cluster ./photos -k 10 --preset paper
+  $ keeplight cluster ./photos -k 10 --organize link
   $ keeplight cluster ./photos -k 10 --json --quiet | jq .scores
 
 Writes assignments.csv, assignments.json, head.safetensors, metrics.json and report.html.
 Features are kept in KEEPLIGHT_CACHE (default: the user's cache folder), so a second run starts
-at once and a stopped run goes on where it was.`,
+at once and a stopped run goes on where it was; --resume takes up a stopped training.`,
     )
     .action(async (data: string, options: ClusterSettings & { clusters: number | 'auto' }) => {
       const { terminal, signal } = context(options)
       const settings = { ...options, k: options.clusters }
+      if (settings.dryRun && !settings.organize) {
+        throw new KeeplightError('usage', '--dry-run belongs to --organize; give both')
+      }
       const summary = await runCluster(data, settings, { terminal, signal })
       printSummary(summary, terminal)
     })
@@ -60,12 +75,19 @@ type Output = Pick<ClusterSettings, 'quiet' | 'json'>
 
 /** Prints scores and paths, for people or as JSON. */
 export function printSummary(summary: Summary, terminal: Terminal): void {
-  const { images, scores, files } = summary
-  terminal.printJson(summary)
+  const { images, scores, files, organized } = summary
+  terminal.printJson({ ...summary, organized: organized && planJson(organized, organized.dryRun) })
   const left = images.broken > 0 ? `, ${images.broken} broken and left out` : ''
-  const from = images.reused > 0 ? `, ${images.reused} from the cache` : ''
+  const fresh = images.embedded > 0 ? `, ${images.embedded} new` : ''
+  const from = images.reused > 0 ? `, ${images.reused} from the cache${fresh}` : ''
   terminal.print(`${images.used} images in ${summary.settings.k} clusters${from}${left}`)
+  const found = summary.toLookAt ? `, ${countsLine(summary.toLookAt)}` : ''
+  terminal.print(`to look at: ${images.uncertain} uncertain${found}`)
   terminal.print(scoreTable(scores))
+  const { restarts, spreads } = summary.training
+  const runs = describeRestarts({ restarts, ...spreads })
+  if (runs) terminal.print(runs)
+  if (organized) printPlan(organized, organized.dryRun, terminal)
   terminal.print(`report: ${files['report.html']}`)
 }
 

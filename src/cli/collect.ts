@@ -1,13 +1,14 @@
-import { stat } from 'node:fs/promises'
 import { FeatureCache, FileIndex } from '../data/cache.node.ts'
 import type { CacheOptions, CacheRecord, FileStamp } from '../data/cache.node.ts'
 import type { ImageCollection } from '../data/collection.ts'
 import { decodeCollection } from '../data/decode.node.ts'
 import type { PoolSettings } from '../data/decode.node.ts'
 import { rawEdge } from '../data/decodeMessages.node.ts'
+import { Stamps } from '../data/stamps.node.ts'
 import type { PreprocessConfig } from '../model/preprocess.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import type { Features } from '../model/features.ts'
+import type { Looks } from './looks.ts'
 import { joinCollected } from './mixedModel.ts'
 import type { Terminal } from './terminal.ts'
 
@@ -34,6 +35,8 @@ export interface CollectOptions {
   readonly terminal: Terminal
   readonly signal?: AbortSignal
   readonly decoding?: PoolSettings
+  /** Is told what images look like, as far as they are decoded. */
+  readonly looks?: Looks
 }
 
 export interface BrokenFile {
@@ -86,9 +89,9 @@ async function collectOne(
   const store = new FeatureStore(files.length, options.views, model.dimension)
   const cache = Cache.open(collection, model, options)
   try {
-    const missing = await fillFromCache(collection, store, cache)
-    const progress = options.terminal.progress(label, files.length, 'images')
+    const missing = await fillFromCache(collection, store, cache, options.looks)
     const reused = files.length - missing.length
+    const progress = options.terminal.progress(label, files.length, 'images', reused)
     progress.update(reused)
     const { broken, recognised } = await embedMissing(
       collection,
@@ -97,15 +100,9 @@ async function collectOne(
       cache,
       model,
       options,
-      (done) => progress.update(reused + done),
+      (done, recognised) => progress.update(reused + done, undefined, reused + recognised),
     ).finally(() => progress.stop())
-    if (broken.length === files.length) {
-      throw new KeeplightError(
-        'input',
-        `${collection.root}: none of the ${broken.length} images can be read; the first, ` +
-          `${broken[0].path}: ${broken[0].message}. Give intact images.`,
-      )
-    }
+    if (broken.length === files.length) throw noneReadable(collection.root, broken)
     const dead = new Set(broken.map(({ path }) => path))
     const kept = files.flatMap((path, i) => (dead.has(path) ? [] : [i]))
     const cacheInfo = cache && { folder: cache.folder, bytes: cache.bytes }
@@ -119,6 +116,15 @@ async function collectOne(
   }
 }
 
+/** The error when a collection has images, and not one that can be read. */
+export function noneReadable(root: string, broken: readonly BrokenFile[]): KeeplightError {
+  return new KeeplightError(
+    'input',
+    `${root}: none of the ${broken.length} images can be read; the first, ` +
+      `${broken[0].path}: ${broken[0].message}. Give intact images.`,
+  )
+}
+
 interface MissingFile {
   readonly index: number
   readonly path: string
@@ -129,33 +135,19 @@ async function fillFromCache(
   collection: ImageCollection,
   store: FeatureStore,
   cache: Cache | undefined,
+  looks: Looks | undefined,
 ): Promise<MissingFile[]> {
   const missing: MissingFile[] = []
   const stamps = new Stamps(collection)
   for (const [index, path] of collection.files.entries()) {
     const stamp = cache && (await stamps.of(index))
-    const record = stamp && cache.lookup(path, stamp)
-    if (record) store.set(index, record)
-    else missing.push({ index, path, stamp })
+    const found = stamp && cache.lookup(path, stamp)
+    if (found) {
+      store.set(index, found.record)
+      looks?.note(index, found.hash)
+    } else missing.push({ index, path, stamp })
   }
   return missing
-}
-
-/** By what each image is known without being read: size and time of the file that it is, or lies in. */
-class Stamps {
-  private readonly shared = new Map<string, FileStamp | undefined>()
-
-  constructor(private readonly collection: ImageCollection) {}
-
-  async of(index: number): Promise<FileStamp | undefined> {
-    const holder = this.collection.holder?.(index)
-    if (!holder) return undefined
-    if (this.shared.has(holder.path)) return this.shared.get(holder.path)
-    const entry = await stat(holder.path).catch(() => undefined)
-    const stamp = entry && { size: entry.size, mtimeMs: entry.mtimeMs }
-    if (!holder.own) this.shared.set(holder.path, stamp)
-    return stamp
-  }
 }
 
 async function embedMissing(
@@ -164,8 +156,8 @@ async function embedMissing(
   store: FeatureStore,
   cache: Cache | undefined,
   model: Encoder,
-  { views, signal, decoding }: CollectOptions,
-  onProgress: (done: number) => void,
+  { views, signal, decoding, looks }: CollectOptions,
+  onProgress: (done: number, recognised: number) => void,
 ): Promise<{ readonly broken: BrokenFile[]; readonly recognised: number }> {
   const broken: BrokenFile[] = []
   let recognised = 0
@@ -186,7 +178,8 @@ async function embedMissing(
       cache?.add(file, hash, record)
     })
     cache?.flush()
-    onProgress((done += batch.length))
+    looks?.flush()
+    onProgress((done += batch.length), recognised)
     batch = []
   }
 
@@ -196,20 +189,24 @@ async function embedMissing(
     const byIndex = new Map(todo.map((file) => [file.index, file]))
     const indices = [...byIndex.keys()]
     const known = cache?.hashes()
-    const settings = { ...decoding, signal, preprocess: model.preprocess, views, seed: viewSeed }
+    const settings = {
+      ...{ ...decoding, signal, preprocess: model.preprocess, views, seed: viewSeed },
+      look: looks !== undefined,
+    }
     for await (const outcome of decodeCollection(collection, { ...settings, indices, known })) {
       if (signal?.aborted) break
       const file = byIndex.get(outcome.index)!
       if (!outcome.ok) {
         broken.push({ path: file.path, message: outcome.message })
-        onProgress(++done)
+        onProgress(++done, recognised)
       } else if (outcome.image) {
         pixels.set(outcome.image.views, batch.length * imageBytes)
         batch.push({ file, hash: outcome.hash, raw: outcome.image.raw })
+        looks?.note(file.index, outcome.hash, outcome.image.look)
         if (batch.length === batchImages) await flush()
       } else if (cache?.reuse(file, outcome.hash, store)) {
-        recognised++
-        onProgress(++done)
+        looks?.note(file.index, outcome.hash)
+        onProgress(++done, ++recognised)
       } else {
         damaged.push(file)
       }
@@ -353,9 +350,13 @@ class Cache {
     return undefined
   }
 
-  lookup(path: string, stamp: FileStamp): CacheRecord | undefined {
+  lookup(
+    path: string,
+    stamp: FileStamp,
+  ): { readonly hash: string; readonly record: CacheRecord } | undefined {
     const hash = this.files.lookup(path, stamp)
-    return hash === undefined ? undefined : this.get(hash)
+    const record = hash === undefined ? undefined : this.get(hash)
+    return record && { hash: hash!, record }
   }
 
   /** Takes a file's features from an equal file's; false when they are damaged. */

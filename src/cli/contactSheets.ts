@@ -4,7 +4,7 @@ import { decodeThumbnails } from '../data/decode.node.ts'
 import type { PoolSettings } from '../data/decode.node.ts'
 import type { Thumbnail } from '../data/decodeImage.node.ts'
 import type { Assignment } from '../train/assignments.ts'
-import type { ReportCluster, ReportImage } from './report/data.ts'
+import type { ReportCluster, ReportImage, ReportPicture } from './report/data.ts'
 import type { Terminal } from './terminal.ts'
 
 /** Height of a thumbnail in pixels. */
@@ -25,30 +25,47 @@ export interface SheetOptions {
   readonly decoding?: PoolSettings
 }
 
-/** Makes the clusters' contact sheets: images by falling probability, with the middle left out. */
+/** A picture as the report shows it. */
+export type Picture = ReportPicture
+
+export interface ContactSheets {
+  readonly clusters: readonly ReportCluster[]
+  /** Pictures of the sheets, and of the further images that were asked for. */
+  readonly pictureOf: (path: string) => Picture
+}
+
+/**
+ * Makes the clusters' contact sheets: images by falling probability, with the middle left out.
+ *
+ * @param more paths of further images to draw, so that the collection is read once
+ */
 export async function makeContactSheets(
   assignments: readonly Assignment[],
   k: number,
   options: SheetOptions,
-): Promise<ReportCluster[]> {
+  more: readonly string[] = [],
+): Promise<ContactSheets> {
   const sheet = Math.floor(thumbnailsInAll / k)
   const limit = Math.max(smallestSheet, Math.min(largestSheet, sheet))
   const members: Assignment[][] = Array.from({ length: k }, () => [])
   for (const assignment of assignments) members[assignment.cluster].push(assignment)
   const chosen = members.map((all) => choose(all.sort(bySureness), limit))
   const indexOf = new Map(options.collection.files.map((path, index) => [path, index]))
+  const onSheets = chosen.flatMap(({ surest, leastSure }) => [...surest, ...leastSure])
+  const wanted = new Set([...onSheets.map(({ path }) => path), ...more])
   const thumbnails = await loadThumbnails(
-    chosen
-      .flatMap(({ surest, leastSure }) => [...surest, ...leastSure])
-      .map(({ path }) => indexOf.get(path)!),
+    [...wanted].map((path) => indexOf.get(path)!),
     options,
   )
+  const pictureOf = (path: string): Picture => ({
+    href: linkTo(options.collection, indexOf.get(path)!, options.out),
+    thumbnail: thumbnails.get(path),
+  })
   const toImage = (assignment: Assignment): ReportImage => ({
     assignment,
-    href: linkTo(options.collection, indexOf.get(assignment.path)!, options.out),
-    thumbnail: thumbnails.get(assignment.path),
+    ...pictureOf(assignment.path),
   })
-  return chosen.map(({ surest, leastSure }, id) => {
+  const clusters = chosen.map(({ surest, leastSure }, id) => {
     const all = members[id]
     return {
       id,
@@ -60,6 +77,7 @@ export async function makeContactSheets(
       majority: majorityOf(all),
     }
   })
+  return { clusters, pictureOf }
 }
 
 function bySureness(a: Assignment, b: Assignment): number {
@@ -85,7 +103,8 @@ function majorityOf(all: readonly Assignment[]): ReportCluster['majority'] {
   return best
 }
 
-async function loadThumbnails(
+/** Thumbnails of chosen images by their names; of those that can't be read, none. */
+export async function loadThumbnails(
   chosen: readonly number[],
   { collection, terminal, signal, decoding }: SheetOptions,
 ): Promise<Map<string, Thumbnail>> {
@@ -113,7 +132,11 @@ async function loadThumbnails(
  * The way from the report to an image's file with `/` between parts; undefined when it has no file of
  * its own, and across Windows drives.
  */
-function linkTo(collection: ImageCollection, index: number, out: string): string | undefined {
+export function linkTo(
+  collection: ImageCollection,
+  index: number,
+  out: string,
+): string | undefined {
   const holder = collection.holder?.(index)
   if (!holder?.own) return undefined
   const way = relative(out, holder.path)

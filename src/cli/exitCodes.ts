@@ -25,9 +25,19 @@ export class OutputError extends Error {
   override readonly name = 'OutputError'
 }
 
+/** Ends the program with a code, after everything was said. */
+export class ReportedError extends Error {
+  override readonly name = 'ReportedError'
+
+  constructor(readonly kind: 'device') {
+    super('the problems were printed')
+  }
+}
+
 /** The exit code that an error ends the program with. */
 export function exitCodeOf(error: unknown): number {
   if (error instanceof OutputError) return exitCodes.output
+  if (error instanceof ReportedError) return exitCodes[error.kind]
   if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.ok : exitCodes.usage
   if (!(error instanceof KeeplightError)) return exitCodes.internal
   switch (error.code) {

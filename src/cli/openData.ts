@@ -7,6 +7,7 @@ import type { Device, VisionModel } from '../index.node.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import { collectFeatures, type Collected } from './collect.ts'
 import type { Context } from './context.ts'
+import type { Looks } from './looks.ts'
 import type { MixedModel } from './mixedModel.ts'
 import { describeAdapter, openEncoder } from './openModel.ts'
 import type { DataSettings, ModelSettings } from './settings.ts'
@@ -67,6 +68,7 @@ export interface FeatureSettings extends ModelSettings {
  * augmented views and no small pictures for the raw-pixel baseline (`raw` is empty).
  *
  * @param loaded the model, where the command has it already
+ * @param looks is told what images look like, as far as they are decoded
  */
 export async function featuresOf(
   { collection, stored }: OpenedData,
@@ -74,6 +76,7 @@ export async function featuresOf(
   device: Device,
   context: Context,
   loaded?: VisionModel | MixedModel,
+  looks?: Looks,
 ): Promise<{ readonly collected: Collected; readonly model: ModelAbout }> {
   const { terminal, signal } = context
   const note = (name: string): void => terminal.note(`${name} on ${describeAdapter(device)}`)
@@ -92,8 +95,7 @@ export async function featuresOf(
   const collected = await collectFeatures(collection, model, {
     views: settings.views,
     cacheFolder: settings.cache ? defaultCacheFolder(process.env) : undefined,
-    terminal,
-    signal,
+    ...{ terminal, signal, looks },
   })
   for (const { path, message } of collected.broken.slice(0, 20)) {
     terminal.warn(`left out ${path}: ${message}`)

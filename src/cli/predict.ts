@@ -1,5 +1,5 @@
 import { resolve, join } from 'node:path'
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 import { version } from '../../package.json'
 import {
   adjustedRandIndex,
@@ -16,7 +16,7 @@ import type { Context } from './context.ts'
 import { prepareOutput, writeFileAtomic } from './files.ts'
 import { featuresOf, openData, type OpenedData } from './openData.ts'
 import { openHead, openModelOf, type OpenedHead, type OptionalModel } from './openHead.ts'
-import { addCommonOptions, addDataOptions } from './settings.ts'
+import { addCommonOptions, addDataOptions, addModelOverride } from './settings.ts'
 import type { DataSettings } from './settings.ts'
 import { useTuning } from './tuning.ts'
 
@@ -62,19 +62,6 @@ trained on; --model gives its path where the name is not enough, and its hash ha
     .action(async (head: string, data: string, settings: PredictSettings) => {
       await runPredict(head, data, settings, context(settings))
     })
-}
-
-/** Options of commands that know the model already. */
-export function addModelOverride(command: Command, whose: string): Command {
-  return command
-    .option('--model <name>', `a model’s name, or a path (${whose})`)
-    .addOption(
-      new Option('--dtype <dtype>', `of the encoder’s weights on the GPU (${whose})`).choices([
-        'f32',
-        'f16',
-        'int8',
-      ]),
-    )
 }
 
 async function runPredict(

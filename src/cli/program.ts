@@ -1,8 +1,10 @@
 import { Command } from 'commander'
 import { version } from '../../package.json'
+import { addCheckCommand } from './check.ts'
 import { addClusterCommand } from './cluster.ts'
 import type { Context } from './context.ts'
 import { addDemoCommand } from './demo.ts'
+import { addDoctorCommand } from './doctor.ts'
 import { addEmbedCommand } from './embed.ts'
 import { addEvalCommand } from './eval.ts'
 import { addInfoCommand } from './info.ts'
@@ -10,7 +12,12 @@ import { addKmeansCommand } from './kmeans.ts'
 import { addModelsCommand } from './models.ts'
 import { oneLine } from './exitCodes.ts'
 import { addMergeCommand } from './merge.ts'
+import { addOrganizeCommand } from './organize.ts'
 import { addPredictCommand } from './predict.ts'
+import { addProbeCommand } from './probe.ts'
+import { addSearchCommand } from './search.ts'
+import { addBenchPaperCommand } from './studies/benchPaper.ts'
+import { addStudyCommand } from './studies/study.ts'
 import { addTuneCommand } from './tune.ts'
 import { addZeroShotCommand } from './zeroShot.ts'
 import { Terminal } from './terminal.ts'
@@ -47,7 +54,7 @@ Examples:
   $ keeplight cluster ./photos -k 10
   $ keeplight embed ./photos --model clip-vit-b-32
   $ keeplight demo
-  $ keeplight info
+  $ keeplight doctor
 
 Exit codes: 0 done, 1 internal error, 2 wrong arguments, 3 images, folder or model that can't be had,
 4 malformed weights, 5 no usable GPU adapter or GPU failure, 6 results can't be written,
@@ -56,15 +63,22 @@ KEEPLIGHT_TUNE=off ignores what keeplight tune found. HF_HOME, HF_TOKEN, HF_ENDP
 HF_HUB_OFFLINE say where models come from and are kept.`,
     )
   addClusterCommand(program, context)
+  addCheckCommand(program, context)
   addDemoCommand(program, context)
+  addDoctorCommand(program, context)
   addEmbedCommand(program, context)
   addMergeCommand(program, context)
   addEvalCommand(program, context)
   addInfoCommand(program, context)
   addKmeansCommand(program, context)
   addModelsCommand(program, context)
+  addOrganizeCommand(program, context)
   addPredictCommand(program, context)
+  addProbeCommand(program, context)
+  addSearchCommand(program, context)
   addTuneCommand(program, context)
+  addBenchPaperCommand(program, context)
+  addStudyCommand(program, context)
   addZeroShotCommand(program, context)
   return program
 }

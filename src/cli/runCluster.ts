@@ -1,21 +1,36 @@
 import { dirname, resolve } from 'node:path'
+import { defaultCacheFolder } from '../data/cache.node.ts'
 import type { ImageCollection } from '../data/collection.ts'
 import { cluster, createDevice } from '../index.node.ts'
-import type { ChooseKResult, ClusterResult, Device } from '../index.node.ts'
+import type {
+  ChooseKResult,
+  ClusterResult,
+  Device,
+  Divergence,
+  VisionModel,
+} from '../index.node.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import { toAssignments } from '../train/assignments.ts'
 import { comparePartitions } from './baselines.ts'
+import { openCheckpointFile, type CheckpointFile } from './checkpointFile.ts'
 import type { Collected } from './collect.ts'
 import { makeContactSheets } from './contactSheets.ts'
 import type { Context } from './context.ts'
 import { prepareOutput } from './files.ts'
+import { Looks } from './looks.ts'
+import { clusterOptionsOf, methodTitle } from './methods.ts'
+import type { MixedModel } from './mixedModel.ts'
+import { sourceOptionsOf, viewsBefore } from './online.ts'
 import { featuresOf, openData } from './openData.ts'
 import type { ModelAbout } from './openData.ts'
 import { openEncoder } from './openModel.ts'
+import { checkOrganizable, organize, planOrganization } from './organizeFiles.ts'
 import { profiled } from './profiled.ts'
 import { describeChoice, pickK } from './pickK.ts'
+import { planTiles } from './reportTiles.ts'
 import type { ChosenSettings, ClusterSettings } from './settings.ts'
 import { Stopwatch } from './stopwatch.ts'
+import { copiesByPath, surveyImages, type Survey } from './survey.ts'
 import { useTuning } from './tuning.ts'
 import { writeResults } from './writeResults.ts'
 import type { Summary } from './writeResults.ts'
@@ -37,9 +52,11 @@ export async function runCluster(
   const opened = await openData(data, settings, signal)
   const { collection } = opened
   requireImages(data, collection.files.length, leastImages(settings.k))
+  if (settings.organize) await checkOrganizable(collection, out, settings.organize)
   await prepareOutput(out)
   const trace = settings.profile === undefined ? undefined : resolve(settings.profile)
   if (trace !== undefined) await prepareOutput(dirname(trace))
+  const checkpoint = await openCheckpointFile(out, settings)
   terminal.note(describeCollection(collection))
 
   const device = await createDevice({ adapter: settings.adapter })
@@ -48,9 +65,20 @@ export async function runCluster(
     const loaded = opened.stored ? undefined : await openEncoder(settings, device, context)
     watch.lap('start')
     return await profiled(device, trace, terminal, async () => {
-      const { collected, model } = await featuresOf(opened, settings, device, context, loaded)
+      const cacheFolder = settings.cache ? defaultCacheFolder(process.env) : undefined
+      // Features from a file start at once: their pictures are not read for this.
+      const looks = opened.stored
+        ? undefined
+        : new Looks(collection, { cacheFolder, terminal, signal })
+      const before = { ...settings, views: viewsBefore(settings) }
+      const found = await featuresOf(opened, before, device, context, loaded, looks)
+      const { collected, model } = found
       watch.lap('embedding')
+      if (looks) terminal.note(describeCounts(collected))
       requireImages(data, collected.kept.length, leastImages(settings.k))
+      const survey = looks && (await surveyImages(collection, { ...collected, looks, device }))
+      looks?.close()
+      watch.lap('looking')
       const { count, dimension, clean } = collected.features
       const rows = { count, dimension, data: clean }
       const { k, choice } = await pickK(rows, settings, device, context)
@@ -59,11 +87,15 @@ export async function runCluster(
         watch.lap('choosing K')
       }
       const chosen = { ...settings, k }
-      const result = await train(collected, chosen, device, { terminal, signal })
+      const parts = { collection, encoder: loaded, device, checkpoint }
+      const result = await train(collected, chosen, parts, context)
+      for (const { seed, diverged } of result.restarts) {
+        if (diverged) terminal.warn(`run of seed ${seed} left out: ${describeDivergence(diverged)}`)
+      }
       watch.lap('training')
-      return finish(
+      const summary = await finish(
         collection,
-        collected,
+        { collected, survey },
         result,
         { settings: chosen, choice, out, device, model, watch },
         {
@@ -71,6 +103,8 @@ export async function runCluster(
           signal,
         },
       )
+      await checkpoint.remove()
+      return summary
     })
   } finally {
     device.close()
@@ -88,7 +122,7 @@ interface Finish {
 
 async function finish(
   collection: ImageCollection,
-  collected: Collected,
+  { collected, survey }: { readonly collected: Collected; readonly survey?: Survey },
   result: ClusterResult,
   { settings, choice, out, device, model, watch }: Finish,
   { terminal, signal }: Context,
@@ -103,6 +137,7 @@ async function finish(
     k,
     seed,
     labels,
+    method: methodTitle(result),
     signal,
   })
   watch.lap('scoring')
@@ -112,38 +147,57 @@ async function finish(
     result.probabilities,
     k,
     labels && Array.from(labels, (label) => collection.classes[label]),
+    survey && copiesByPath(survey),
   )
-  const clusters = await makeContactSheets(assignments, k, {
-    collection,
-    out,
-    terminal,
-    signal,
-  })
+  const tiles = planTiles(assignments, survey)
+  const sheetOptions = { collection, out, terminal, signal }
+  const sheets = await makeContactSheets(assignments, k, sheetOptions, tiles.paths)
   watch.lap('report')
-  return writeResults({
-    ...{ collection, collected, result, assignments, scores, clusters, labels },
+  const summary = await writeResults({
+    ...{ collection, collected, survey, result, assignments, scores, labels },
+    ...{ clusters: sheets.clusters, tiles: tiles.fill(sheets.pictureOf) },
     ...{ settings, choice, out, model, timings: watch.laps, adapter: device.adapter },
     tuned: device.choices.entries(),
   })
+  if (!settings.organize) return summary
+  const { dryRun = false, organize: mode } = settings
+  const plan = planOrganization(collection, assignments, out, mode)
+  if (!dryRun) await organize(collection, plan, { terminal, signal })
+  return { ...summary, organized: { ...plan, dryRun } }
+}
+
+interface TrainParts {
+  readonly collection: ImageCollection
+  /** Absent where features came from a file. */
+  readonly encoder: VisionModel | MixedModel | undefined
+  readonly device: Device
+  readonly checkpoint: CheckpointFile
 }
 
 async function train(
-  { features }: Collected,
+  collected: Collected,
   settings: ChosenSettings,
-  device: Device,
-  { terminal, signal }: Context,
+  { collection, encoder, device, checkpoint }: TrainParts,
+  context: Context,
 ): Promise<ClusterResult> {
-  const { k, seed, preset, noise, pairs, restarts, alpha, epochs, minSteps, batch, lr } = settings
+  const { terminal, signal } = context
+  const { k, seed } = settings
+  let done = 0
   let progress: ReturnType<typeof terminal.progress> | undefined
+  const source = sourceOptionsOf(settings, collection, collected.kept, encoder, context, (text) =>
+    progress?.update(done, text),
+  )
   try {
-    return await cluster(features, {
-      ...{ k, device, seed, preset, noise, pairs, restarts, alpha, epochs, minSteps, batch },
-      learningRate: lr,
-      signal,
-      onProgress: ({ restart, restarts: runs, step, steps, loss }) => {
-        progress ??= terminal.progress('training', runs * steps, 'steps')
-        const detail = `restart ${restart + 1}/${runs}, loss ${loss.toFixed(3)}`
-        progress.update(restart * steps + step, detail)
+    return await cluster(collected.features, {
+      ...clusterOptionsOf(settings),
+      ...source,
+      ...{ k, device, seed, signal },
+      ...checkpoint.options,
+      onProgress: ({ restart, runs, restarts, step, steps, loss }) => {
+        progress ??= terminal.progress('training', restarts * steps, 'steps')
+        const whose = runs === 1 ? `run ${restart + 1}` : `runs ${restart + 1} to ${restart + runs}`
+        const detail = `${whose} of ${restarts}, loss ${loss.toFixed(3)}`
+        progress.update((done = restart * steps + runs * step), detail)
       },
     })
   } finally {
@@ -152,6 +206,9 @@ async function train(
 }
 
 const leastImages = (k: number | 'auto'): number => (k === 'auto' ? 2 : k)
+const describeDivergence = ({ step, terms }: Divergence): string =>
+  `its loss is not finite from step ${step} on${terms.length > 0 ? `, in ${terms.join(' and ')}` : ''}; ` +
+  'a lower --lr may help'
 
 function requireImages(data: string, images: number, k: number): void {
   if (images < 2) {
@@ -167,6 +224,11 @@ function requireImages(data: string, images: number, k: number): void {
         `Give -k ${images} or less, or add images.`,
     )
   }
+}
+
+/** What embedding had to do. */
+function describeCounts({ reused, embedded, broken }: Collected): string {
+  return `${reused} images from the cache, ${embedded} new, ${broken.length} broken`
 }
 
 function describeCollection({ root, files, classes, ignored }: ImageCollection): string {

@@ -1,26 +1,31 @@
 import { type Command, Option } from 'commander'
 import type { WeightDtype } from '../index.node.ts'
-import { countOrAuto, integer, number, numbersFrom } from './options.ts'
+import { addCheckpointOptions, type CheckpointSettings } from './checkpointFile.ts'
+import { addMethodOptions, type MethodSettings } from './methods.ts'
+import { addOnlineOptions, type OnlineSettings } from './online.ts'
+import { countOrAuto, integer, numbersFrom } from './options.ts'
+import { addRecipeOptions, type RecipeSettings } from './recipe.ts'
 
 /** What `keeplight cluster` was asked to do, as parsed. */
-export interface ClusterSettings extends DataSettings, ModelSettings {
+export interface ClusterSettings
+  extends
+    DataSettings,
+    ModelSettings,
+    RecipeSettings,
+    MethodSettings,
+    OnlineSettings,
+    CheckpointSettings {
   readonly k: number | 'auto'
   /** Numbers of clusters that `auto` tries. */
   readonly kRange?: readonly number[]
   readonly out: string
   readonly adapter?: string
   readonly views: number
-  readonly preset: 'keeplight' | 'paper'
-  readonly noise?: number
-  readonly pairs?: number
-  readonly restarts?: number
-  readonly alpha?: number
-  readonly epochs?: number
-  readonly minSteps?: number
-  readonly batch?: number
-  readonly lr?: number
   readonly seed: number
   readonly cache: boolean
+  /** Puts the images into a folder per cluster too, or says what that would do. */
+  readonly organize?: 'link' | 'copy'
+  readonly dryRun?: boolean
   /** File for a trace of every dispatch. */
   readonly profile?: string
   readonly quiet: boolean
@@ -70,6 +75,19 @@ export function addImagesOption(command: Command): Command {
   return command.option('--images <data>', 'pictures of a features.safetensors (beside it)')
 }
 
+/** Options of commands to which a head or a file of features names the model. */
+export function addModelOverride(command: Command, whose: string): Command {
+  return command
+    .option('--model <name>', `a model’s name, or a path (${whose})`)
+    .addOption(
+      new Option('--dtype <dtype>', `of the encoder’s weights on the GPU (${whose})`).choices([
+        'f32',
+        'f16',
+        'int8',
+      ]),
+    )
+}
+
 /** What `addDataOptions` parses. */
 export interface DataSettings {
   /** Which labels of CIFAR-100 count. */
@@ -108,29 +126,9 @@ export function addModelOptions(command: Command, several = false): Command {
 
 /** Options of training, shared by `cluster` and `demo`. */
 export function addTrainingOptions(command: Command): Command {
-  return addModelOptions(command, true)
+  addModelOptions(command, true)
     .option('--views <n>', 'augmented views of each image', integer(1, 64), 4)
-    .addOption(
-      new Option('--preset <name>', 'keeplight, or the paper’s: --noise 0 --pairs 0 --restarts 1')
-        .choices(['keeplight', 'paper'])
-        .default('keeplight'),
-    )
-    .option('--noise <x>', 'Gaussian noise on features, in their deviations (2)', number(0, 100))
-    .option(
-      '--pairs <n>',
-      'pair views of an image’s n nearest; 0: of itself (10)',
-      integer(0, 1000),
-    )
-    .option(
-      '--restarts <n>',
-      'training runs; the one of lowest inertia is kept (8)',
-      integer(1, 1000),
-    )
-    .option('--alpha <x>', 'weight of the entropy term (by k)', number(0, 1000))
-    .option('--epochs <n>', 'passes over the images (30)', integer(1))
-    .option('--min-steps <n>', 'training steps at least (600)', integer(1))
-    .option('--batch <n>', 'images in a step (512, fewer for few images)', integer(2))
-    .option('--lr <x>', 'initial learning rate (0.001)', number(0, 10))
     .option('--seed <n>', 'seed of every random draw', integer(0, 0xffffffff), 0)
     .option('--no-cache', 'neither read nor write the feature cache')
+  return addCheckpointOptions(addOnlineOptions(addMethodOptions(addRecipeOptions(command))))
 }

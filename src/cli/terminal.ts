@@ -3,7 +3,8 @@ import { oneLine } from './exitCodes.ts'
 
 /** How far a phase has come. */
 export interface Progress {
-  update(done: number, detail?: string): void
+  /** @param before how much of it came for nothing, from a cache: it doesn't count for the rate */
+  update(done: number, detail?: string, before?: number): void
   stop(): void
 }
 
@@ -43,6 +44,11 @@ export class Terminal {
     if (!this.options.quiet && !this.options.json) process.stdout.write(`${text}\n`)
   }
 
+  /** A line of the result with names in it that nobody vouches for. */
+  printLine(text: string): void {
+    this.print(oneLine(text))
+  }
+
   /** The result for programs; printed with --json only. */
   printJson(value: unknown): void {
     if (this.options.json) process.stdout.write(`${JSON.stringify(value, null, 2)}\n`)
@@ -80,7 +86,8 @@ export class Terminal {
     bar.start(total, 0, { pace: '', detail: '' })
     this.bar = bar
     return {
-      update: (done, detail) => {
+      update: (done, detail, before) => {
+        pace.skip(before)
         bar.update(done, { pace: pace.describe(done), detail: detail ? ` · ${detail}` : '' })
       },
       stop: () => {
@@ -98,8 +105,9 @@ export class Terminal {
       this.note(`${label}: ${done}/${total} ${unit}, ${pace.describe(done)}${suffix}`)
     }
     return {
-      update: (count, detail) => {
+      update: (count, detail, before) => {
         done = count
+        pace.skip(before)
         if (performance.now() - last < 10_000) return
         last = performance.now()
         line(detail)
@@ -110,17 +118,21 @@ export class Terminal {
 }
 
 /** Rate and time left, from the start of a phase. */
-class Pace {
+export class Pace {
   private readonly start = performance.now()
 
   constructor(
     private readonly total: number,
-    private readonly before: number,
+    private before: number,
   ) {}
+
+  skip(before = this.before): void {
+    this.before = before
+  }
 
   describe(done: number): string {
     const seconds = (performance.now() - this.start) / 1000
-    if (done <= this.before || seconds === 0) return 'starting'
+    if (done <= this.before || seconds === 0) return done >= this.total ? 'cached' : 'starting'
     const rate = (done - this.before) / seconds
     const pace = `${formatRate(rate)}/s`
     if (done >= this.total) return `${pace}, ${formatDuration(seconds)}`

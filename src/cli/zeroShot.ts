@@ -87,8 +87,7 @@ async function runZeroShot(
 ): Promise<void> {
   const { labels: labelling, synsets, merges } = settings
   const out = resolve(settings.out)
-  const templates =
-    TEMPLATES[settings.templates] ?? (await readLines(settings.templates, 'templates'))
+  const templates = await templatesOf(settings.templates)
   const collection = await openCollection(data, { labels: labelling, synsets, signal })
   const classes = await classNames(settings.classes, collection.classes, data)
   await prepareOutput(dirname(out))
@@ -153,6 +152,11 @@ async function runZeroShot(
   } finally {
     device.close()
   }
+}
+
+/** A set of prompts by its name, or the lines of a file. */
+export async function templatesOf(name: string): Promise<readonly string[]> {
+  return TEMPLATES[name] ?? (await readLines(name, 'templates'))
 }
 
 function accuracyOf({ labels }: ZeroShotResult, truth: readonly number[]): number {

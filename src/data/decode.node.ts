@@ -6,7 +6,7 @@ import { everyIndex, type ImageCollection, type ImageContent } from './collectio
 import type { Thumbnail } from './decodeImage.node.ts'
 import { DecodePool } from './decodePool.node.ts'
 import type { PoolOutcome } from './decodePool.node.ts'
-import type { ViewsResult, WorkerConfig } from './decodeMessages.node.ts'
+import type { LookResult, ViewsResult, WorkerConfig } from './decodeMessages.node.ts'
 
 export interface PoolSettings {
   /** Decoding threads; default: one less than the processor's cores, 1 to 4. */
@@ -42,6 +42,10 @@ export interface DecodeOptions extends PoolSettings {
   readonly reduce?: boolean
   /** Makes the small picture of raw-pixel k-means too. Default true. */
   readonly raw?: boolean
+  /** Looks at the picture too: figures of its quality, and the print that finds copies. Default false. */
+  readonly look?: boolean
+  /** Makes the pictures that fresh views are cut from, and no views. Default false. */
+  readonly pictures?: boolean
 }
 
 /** One image's outcome; `index` is its place in the collection, `path` its name there. */
@@ -70,10 +74,22 @@ export function decodeCollection(
   options: DecodeOptions,
 ): AsyncGenerator<DecodedImage> {
   const { preprocess, views, seed = 0, known = new Set<string>() } = options
-  const { reduce = true, raw = true } = options
+  const { reduce = true, raw = true, look = false, pictures = false } = options
   return runPool<ViewsResult>(collection, options, {
-    ...{ kind: 'views', preprocess, views, seed, known, reduce, raw },
+    ...{ kind: 'views', preprocess, views, seed, known, reduce, raw, look, pictures },
   })
+}
+
+/**
+ * Looks at images without a model, except those of known content; see `appearance.ts` and
+ * {@link decodeCollection}.
+ */
+export function decodeAppearances(
+  collection: ImageCollection,
+  options: PoolSettings & { readonly known?: ReadonlySet<string> },
+): AsyncGenerator<Outcome<LookResult>> {
+  const { known = new Set<string>() } = options
+  return runPool<LookResult>(collection, options, { kind: 'appearance', reduceTo: 512, known })
 }
 
 /** Makes contact-sheet pictures, at most `height` pixels high; see {@link decodeCollection}. */

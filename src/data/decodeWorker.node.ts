@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { open } from 'node:fs/promises'
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { checkPixels, preprocess, type Pixels } from '../model/preprocess.ts'
+import { appearanceOf, packAppearance } from './appearance.ts'
 import { prepareViews } from './augment.ts'
 import {
   decodeErrorMessage,
@@ -12,7 +13,9 @@ import {
 import type { DecodedPixels, Thumbnail } from './decodeImage.node.ts'
 import { maximumFileBytes } from './limits.ts'
 import { rawEdge } from './decodeMessages.node.ts'
+import { viewPicture, type ViewPicture } from './viewPicture.ts'
 import type {
+  LookResult,
   ReadableContent,
   ViewsResult,
   WorkerConfig,
@@ -30,14 +33,17 @@ port.postMessage({ ready: true } satisfies WorkerReply)
 async function answer({ id, content }: WorkerJob, port: MessagePort): Promise<void> {
   try {
     const source = await sourceOf(content)
-    const { result, transfer } =
-      config.kind === 'views'
-        ? await makeViews(source, config)
-        : await makeThumbnail(source, config.height)
+    const { result, transfer } = await make(source)
     port.postMessage({ id, result } satisfies WorkerReply, transfer)
   } catch (error) {
     port.postMessage({ id, error: decodeErrorMessage(error) } satisfies WorkerReply)
   }
+}
+
+function make(source: Source): Promise<Made<ViewsResult | LookResult | Thumbnail>> {
+  if (config.kind === 'views') return makeViews(source, config)
+  if (config.kind === 'appearance') return lookAt(source, config)
+  return makeThumbnail(source, config.height)
 }
 
 /** An image file's bytes, or pixels that need no decoding. */
@@ -76,20 +82,58 @@ async function makeViews(
   const digest = digestOf(source)
   const hash = digest.toString('hex')
   if (known.has(hash)) return { result: { hash }, transfer: [] }
-  const pixels =
-    source instanceof Uint8Array
-      ? await decodePixels(source, asked.reduce ? 4 * model.resize : undefined)
-      : asDecoded(source)
+  const pixels = await decoded(source, asked.reduce ? 4 * model.resize : undefined)
   // Views follow from the content, so that they don't depend on a file's place in the folder.
-  const prepared = prepareViews(pixels, model, { views, seed, stream: digest.readUInt32LE(0) })
+  const stream = digest.readUInt32LE(0)
+  const picture = asked.pictures ? viewPicture(pixels, model, stream) : undefined
+  const prepared = picture ? new Uint8Array() : prepareViews(pixels, model, { views, seed, stream })
   const small = { ...model, size: rawEdge, resize: rawEdge }
   const raw = ownBytes(asked.raw ? preprocess(pixels, small).data : new Uint8Array())
+  const look = asked.look ? packedLook(source, pixels) : new Uint8Array()
   const { originalWidth: width, originalHeight: height, orientation } = pixels
   return {
-    result: { hash, image: { views: prepared, raw, width, height, orientation } },
-    transfer: [prepared.buffer as ArrayBuffer, raw.buffer as ArrayBuffer],
+    result: {
+      hash,
+      image: {
+        views: prepared,
+        raw,
+        width,
+        height,
+        orientation,
+        look,
+        ...(picture && { picture }),
+      },
+    },
+    transfer: [
+      ...[prepared, raw, look].map(({ buffer }) => buffer as ArrayBuffer),
+      ...picturesBuffer(picture),
+    ],
   }
 }
+
+async function lookAt(
+  source: Source,
+  { reduceTo, known }: Extract<WorkerConfig, { kind: 'appearance' }>,
+): Promise<Made<LookResult>> {
+  const hash = digestOf(source).toString('hex')
+  if (known.has(hash)) return { result: { hash }, transfer: [] }
+  const look = packedLook(source, await decoded(source, reduceTo))
+  return { result: { hash, look }, transfer: [look.buffer as ArrayBuffer] }
+}
+
+function packedLook(source: Source, pixels: DecodedPixels): Uint8Array {
+  const { originalWidth: width, originalHeight: height } = pixels
+  const bytes = source instanceof Uint8Array ? source.length : source.data.length
+  return packAppearance(appearanceOf(pixels, { width, height, bytes }))
+}
+
+async function decoded(source: Source, reduceTo: number | undefined): Promise<DecodedPixels> {
+  return source instanceof Uint8Array ? decodePixels(source, reduceTo) : asDecoded(source)
+}
+
+/** The buffer that a picture has to itself; pixels that stay as they are may share theirs. */
+const picturesBuffer = (picture: ViewPicture | undefined): ArrayBuffer[] =>
+  picture && 'data' in picture ? [picture.data.buffer] : []
 
 /** SHA-256 of a file's bytes; of pixels, with their size before them. */
 function digestOf(source: Source): Buffer {

@@ -146,7 +146,7 @@ async function withPictures(
   return {
     ...named,
     kind,
-     
+
     async *read(indices = everyIndex(named)) {
       for (const index of indices) yield { index, content: { unreadable: noPicture } }
     },

@@ -68,6 +68,32 @@ export function parsePathList(text: string, source: string): ListedPath[] {
   return listed
 }
 
+/**
+ * The rows of RFC 4180 CSV: fields may be quoted, with line ends and doubled quotes within. Lines without
+ * anything are left out.
+ */
+export function parseCsv(text: string): string[][] {
+  const rows: string[][] = []
+  let row: string[] = []
+  const pattern = /(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r?\n|$)/gy
+  for (let at = text.startsWith('\ufeff') ? 1 : 0; at < text.length; at = pattern.lastIndex) {
+    pattern.lastIndex = at
+    const match = pattern.exec(text)
+    if (!match) {
+      throw new KeeplightError(
+        'input',
+        `row ${rows.length + 1} of the CSV: a quote is out of place; expected fields as RFC 4180 has them.`,
+      )
+    }
+    row.push(match[1]?.replaceAll('""', '"') ?? match[2]!)
+    if (match[3] === ',' && pattern.lastIndex < text.length) continue
+    if (match[3] === ',') row.push('')
+    if (row.length > 1 || row[0] !== '') rows.push(row)
+    row = []
+  }
+  return rows
+}
+
 function* lines(text: string): Generator<string> {
   let begin = text.startsWith('\ufeff') ? 1 : 0
   while (begin < text.length) {

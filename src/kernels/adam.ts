@@ -74,8 +74,9 @@ type AdamBinding = 'gradients' | 'schedule' | 'step' | 'groups' | 'values' | 'mo
 type AdamParam = 'quads' | 'block' | 'steps' | 'beta2' | 'complement1' | 'complement2' | 'eps'
 
 /**
- * Ends a training step: row `step[0]` of `trace` [steps, 5] gets the four loss terms and the learning
- * rate, and the step number goes up, all without the host.
+ * Keeps the books of a training step of R runs: row `step` of `trace` [steps, R, terms + 1] gets the
+ * run's `terms` [terms, R] and the learning rate, `current` [4] the step's row of the `schedule`
+ * [steps, 4], and the run's `step` [R, 2] goes up, all without the host.
  */
 export const advanceKernel = defineKernel({
   label: 'advance',
@@ -84,16 +85,23 @@ export const advanceKernel = defineKernel({
     schedule: read('f32'),
     step: readWrite('u32'),
     trace: readWrite('f32'),
+    current: readWrite('f32'),
   },
-  params: { steps: 'u32' },
+  params: { steps: 'u32', runs: 'u32', terms: 'u32' },
   workgroups: () => [1, 1, 1],
   wgsl: /* wgsl */ `
-@compute @workgroup_size(1)
-fn main() {
-  let row = min(step[0], params.steps - 1u);
-  for (var i = 0u; i < 4u; i++) { trace[row * 5u + i] = terms[i]; }
-  trace[row * 5u + 4u] = schedule[row * 4u + 2u];
-  step[0] += 1u;
+@compute @workgroup_size(${GROUP})
+fn main(@builtin(local_invocation_index) thread: u32) {
+  for (var run = thread; run < params.runs; run += ${GROUP}u) {
+    let row = min(step[run * 2u], params.steps - 1u);
+    let line = (row * params.runs + run) * (params.terms + 1u);
+    for (var i = 0u; i < params.terms; i++) { trace[line + i] = terms[i * params.runs + run]; }
+    trace[line + params.terms] = schedule[row * 4u + 2u];
+    if (run == 0u) {
+      for (var i = 0u; i < 4u; i++) { current[i] = schedule[row * 4u + i]; }
+    }
+    step[run * 2u] += 1u;
+  }
 }
 `,
 })

@@ -10,10 +10,12 @@ import {
 } from './kernel.ts'
 
 /**
- * Batch normalisation over the rows of x [rows, columns], with an optional ReLU fused after it.
+ * Batch normalisation over the rows of x [R, rows, columns], with an optional ReLU fused after it; each
+ * of R runs has weights and statistics of its own. Rows may be of several `batches` of equal size, one
+ * after the other (two views): each is normalised by itself, and moves the running statistics in turn.
  *
- * A workgroup owns 8 columns; 8 threads walk each column's rows in strides of 8, and their partial
- * sums are added in a fixed order. Statistics take two passes: E[x²] − mean² would cancel.
+ * A workgroup owns 8 columns of a run; 8 threads walk each column's rows in strides of 8, and their
+ * partial sums are added in a fixed order. Statistics take two passes: E[x²] − mean² would cancel.
  */
 export interface BatchNormOptions {
   readonly relu: boolean
@@ -22,10 +24,18 @@ export interface BatchNormOptions {
 const GROUP = 64
 const COLUMNS = 8
 
-const workgroups = ({ columns }: { columns: number }): ReturnType<typeof linearWorkgroups> =>
-  linearWorkgroups(columns, COLUMNS)
+const workgroups = ({
+  runs,
+  columns,
+}: {
+  runs: number
+  columns: number
+}): ReturnType<typeof linearWorkgroups> => linearWorkgroups(runs * Math.ceil(columns / COLUMNS), 1)
 
-/** `column`, `lane` (first row and stride 8), and `total(partial)`: the column's sum, for all threads. */
+/**
+ * `total(partial)`: the column's sum, for all threads. Of the entry point: the column `c` of its `run`, whose
+ * weights lie at `own`; `lane` (first row, stride 8) and `n`, rows of a batch.
+ */
 const header = /* wgsl */ `
 var<workgroup> partials: array<f32, ${GROUP}>;
 fn total(thread: u32, partial: f32) -> f32 {
@@ -40,21 +50,26 @@ fn total(thread: u32, partial: f32) -> f32 {
 
 const main = (body: string): string => /* wgsl */ `
 ${mainWgsl(GROUP)} {
-  let column = linearWorkgroup(id, count) * ${COLUMNS}u + thread % ${COLUMNS}u;
+  let blocks = (params.columns + ${COLUMNS - 1}u) / ${COLUMNS}u;
+  let group = linearWorkgroup(id, count);
+  let run = group / blocks;
+  let column = group % blocks * ${COLUMNS}u + thread % ${COLUMNS}u;
   let lane = thread / ${COLUMNS}u;
+  if (run >= params.runs) { return; }
   // Threads past the last column work along with it, for the barriers, and store nothing.
   let inside = column < params.columns;
   let c = min(column, params.columns - 1u);
+  let own = run * params.columns + c;
   let n = f32(params.rows);
 ${body}
 }
 `
 
 /**
- * out = relu?((x − mean)·invStd·weight + bias) with the batch's own statistics.
+ * out = relu?((x − mean)·invStd·weight + bias) with a batch's own statistics.
  *
- * `statistics` [2, columns] gets mean and 1/√(variance + eps), the variance biased. `running`
- * [2, columns] (mean, variance) moves by `momentum` towards the batch's mean and unbiased variance.
+ * `statistics` [R, batches, 2, columns] gets mean and 1/√(variance + eps), the variance biased. `running`
+ * [R, 2, columns] (mean, variance) moves by `momentum` towards a batch's mean and unbiased variance.
  */
 export const batchNormTrainKernel = kernelFamily(({ relu }: BatchNormOptions) =>
   defineKernel({
@@ -67,33 +82,47 @@ export const batchNormTrainKernel = kernelFamily(({ relu }: BatchNormOptions) =>
       statistics: readWrite('f32'),
       out: readWrite('f32'),
     },
-    params: { rows: 'u32', columns: 'u32', eps: 'f32', momentum: 'f32' },
+    params: {
+      runs: 'u32',
+      batches: 'u32',
+      rows: 'u32',
+      columns: 'u32',
+      eps: 'f32',
+      momentum: 'f32',
+    },
     workgroups,
     wgsl: `${header}${main(/* wgsl */ `
-  var sum = 0.0;
-  for (var row = lane; row < params.rows; row += 8u) { sum += x[row * params.columns + c]; }
-  let mean = total(thread, sum) / n;
-  var squares = 0.0;
-  for (var row = lane; row < params.rows; row += 8u) {
-    let d = x[row * params.columns + c] - mean;
-    squares += d * d;
-  }
-  let variance = total(thread, squares) / n;
-  let invStd = 1.0 / sqrt(variance + params.eps);
-  if (inside && lane == 0u) {
-    statistics[c] = mean;
-    statistics[params.columns + c] = invStd;
-    let unbiased = variance * n / max(n - 1.0, 1.0);
-    running[c] += params.momentum * (mean - running[c]);
-    running[params.columns + c] += params.momentum * (unbiased - running[params.columns + c]);
-  }
-  let scale = invStd * weight[c];
-  let shift = bias[c];
-  if (inside) {
-    for (var row = lane; row < params.rows; row += 8u) {
-      let i = row * params.columns + c;
-      let y = (x[i] - mean) * scale + shift;
-      out[i] = ${rectified(relu)};
+  let mover = run * 2u * params.columns + c;
+  for (var batch = run * params.batches; batch < (run + 1u) * params.batches; batch++) {
+    let first = batch * params.rows + lane;
+    let end = (batch + 1u) * params.rows;
+    var sum = 0.0;
+    for (var row = first; row < end; row += 8u) { sum += x[row * params.columns + c]; }
+    let mean = total(thread, sum) / n;
+    var squares = 0.0;
+    for (var row = first; row < end; row += 8u) {
+      let d = x[row * params.columns + c] - mean;
+      squares += d * d;
+    }
+    let variance = total(thread, squares) / n;
+    let invStd = 1.0 / sqrt(variance + params.eps);
+    if (inside && lane == 0u) {
+      let at = batch * 2u * params.columns + c;
+      statistics[at] = mean;
+      statistics[at + params.columns] = invStd;
+      let unbiased = variance * n / max(n - 1.0, 1.0);
+      running[mover] += params.momentum * (mean - running[mover]);
+      let spread = mover + params.columns;
+      running[spread] += params.momentum * (unbiased - running[spread]);
+    }
+    let scale = invStd * weight[own];
+    let shift = bias[own];
+    if (inside) {
+      for (var row = first; row < end; row += 8u) {
+        let i = row * params.columns + c;
+        let y = (x[i] - mean) * scale + shift;
+        out[i] = ${rectified(relu)};
+      }
     }
   }
 `)}`,
@@ -117,35 +146,43 @@ export const batchNormTrainBackwardKernel = kernelFamily(({ relu }: BatchNormOpt
       dWeight: readWrite('f32'),
       dBias: readWrite('f32'),
     },
-    params: { rows: 'u32', columns: 'u32' },
+    params: { runs: 'u32', batches: 'u32', rows: 'u32', columns: 'u32' },
     workgroups,
     wgsl: `${header}${passed(relu)}${main(/* wgsl */ `
-  let mean = statistics[c];
-  let invStd = statistics[params.columns + c];
-  let w = weight[c];
-  let b = bias[c];
-  var sumG = 0.0;
-  var sumGX = 0.0;
-  for (var row = lane; row < params.rows; row += 8u) {
-    let i = row * params.columns + c;
-    let normalized = (x[i] - mean) * invStd;
-    let g = passed(dOut[i], (x[i] - mean) * (invStd * w) + b);
-    sumG += g;
-    sumGX += g * normalized;
-  }
-  let dB = total(thread, sumG);
-  let dW = total(thread, sumGX);
-  if (inside && lane == 0u) {
-    dWeight[c] = dW;
-    dBias[c] = dB;
-  }
-  if (inside) {
-    for (var row = lane; row < params.rows; row += 8u) {
+  let w = weight[own];
+  let b = bias[own];
+  var allB = 0.0;
+  var allW = 0.0;
+  for (var batch = run * params.batches; batch < (run + 1u) * params.batches; batch++) {
+    let first = batch * params.rows + lane;
+    let end = (batch + 1u) * params.rows;
+    let mean = statistics[batch * 2u * params.columns + c];
+    let invStd = statistics[(batch * 2u + 1u) * params.columns + c];
+    var sumG = 0.0;
+    var sumGX = 0.0;
+    for (var row = first; row < end; row += 8u) {
       let i = row * params.columns + c;
       let normalized = (x[i] - mean) * invStd;
       let g = passed(dOut[i], (x[i] - mean) * (invStd * w) + b);
-      dX[i] = w * invStd * (g - (dB + normalized * dW) / n);
+      sumG += g;
+      sumGX += g * normalized;
     }
+    let dB = total(thread, sumG);
+    let dW = total(thread, sumGX);
+    allB += dB;
+    allW += dW;
+    if (inside) {
+      for (var row = first; row < end; row += 8u) {
+        let i = row * params.columns + c;
+        let normalized = (x[i] - mean) * invStd;
+        let g = passed(dOut[i], (x[i] - mean) * (invStd * w) + b);
+        dX[i] = w * invStd * (g - (dB + normalized * dW) / n);
+      }
+    }
+  }
+  if (inside && lane == 0u) {
+    dWeight[own] = allW;
+    dBias[own] = allB;
   }
 `)}`,
   }),
@@ -174,7 +211,7 @@ export interface BatchNormEvalOptions extends BatchNormOptions, Inverse {
 /** Rows that a thread takes of its columns in evaluation, with what they share in registers. */
 const EVAL_ROWS = 16
 
-/** out = relu?((x − running mean)/√(running variance + eps)·weight + bias), for inference. */
+/** out = relu?((x − running mean)/√(running variance + eps)·weight + bias) of R runs, for inference. */
 export const batchNormEvalKernel = kernelFamily((options: BatchNormEvalOptions) => {
   const { relu, vector, inverse } = options
   const type = rowType(vector)
@@ -188,20 +225,25 @@ export const batchNormEvalKernel = kernelFamily((options: BatchNormEvalOptions) 
       running: read(type),
       out: readWrite(type),
     },
-    params: { rows: 'u32', columns: 'u32', eps: 'f32' },
-    workgroups: ({ rows, columns }) =>
-      linearWorkgroups((Math.ceil(rows / EVAL_ROWS) * columns) / (vector ? 4 : 1), GROUP),
+    params: { runs: 'u32', rows: 'u32', columns: 'u32', eps: 'f32' },
+    workgroups: ({ runs, rows, columns }) =>
+      linearWorkgroups((runs * Math.ceil(rows / EVAL_ROWS) * columns) / (vector ? 4 : 1), GROUP),
     wgsl: /* wgsl */ `
 ${mainWgsl(GROUP)} {
   let t = linearWorkgroup(id, count) * ${GROUP}u + thread;
   let width = params.columns${vector ? ' / 4u' : ''};
+  let stretches = (params.rows + ${EVAL_ROWS - 1}u) / ${EVAL_ROWS}u;
   let c = t % width;
-  let first = (t / width) * ${EVAL_ROWS}u;
-  if (first >= params.rows) { return; }
-  let end = min(first + ${EVAL_ROWS}u, params.rows);
-  let mean = running[c];
-  let scale = ${inverse ? 'weight[c] * running[width + c]' : 'weight[c] / sqrt(running[width + c] + params.eps)'};
-  let shift = bias[c];
+  let run = t / width / stretches;
+  if (run >= params.runs) { return; }
+  let start = (t / width) % stretches * ${EVAL_ROWS}u;
+  let first = run * params.rows + start;
+  let end = first + min(${EVAL_ROWS}u, params.rows - start);
+  let own = run * width + c;
+  let mean = running[own + run * width];
+  let spread = running[own + (run + 1u) * width];
+  let scale = ${inverse ? 'weight[own] * spread' : 'weight[own] / sqrt(spread + params.eps)'};
+  let shift = bias[own];
   for (var row = first; row < end; row++) {
     let y = (x[row * width + c] - mean) * scale + shift;
     out[row * width + c] = ${relu ? `select(y, ${type}(), y < ${type}())` : 'y'};
@@ -226,16 +268,16 @@ export const batchNormEvalBackwardKernel = kernelFamily(
         dWeight: readWrite('f32'),
         dBias: readWrite('f32'),
       },
-      params: { rows: 'u32', columns: 'u32', eps: 'f32' },
+      params: { runs: 'u32', rows: 'u32', columns: 'u32', eps: 'f32' },
       workgroups,
       wgsl: `${header}${passed(relu)}${main(/* wgsl */ `
-  let mean = running[c];
-  let invStd = ${inverseStd('running', 'params.columns + c', inverse)};
-  let w = weight[c];
-  let b = bias[c];
+  let mean = running[own + run * params.columns];
+  let invStd = ${inverseStd('running', 'own + (run + 1u) * params.columns', inverse)};
+  let w = weight[own];
+  let b = bias[own];
   var sumG = 0.0;
   var sumGX = 0.0;
-  for (var row = lane; row < params.rows; row += 8u) {
+  for (var row = run * params.rows + lane; row < (run + 1u) * params.rows; row += 8u) {
     let i = row * params.columns + c;
     let normalized = (x[i] - mean) * invStd;
     let g = passed(dOut[i], normalized * w + b);
@@ -246,8 +288,8 @@ export const batchNormEvalBackwardKernel = kernelFamily(
   let dB = total(thread, sumG);
   let dW = total(thread, sumGX);
   if (inside && lane == 0u) {
-    dWeight[c] = dW;
-    dBias[c] = dB;
+    dWeight[own] = dW;
+    dBias[own] = dB;
   }
 `)}`,
     }),

@@ -69,8 +69,8 @@ export interface MatmulOptions {
    */
   readonly quadsA: boolean
   readonly quadsB: boolean
-  /** Adds `bias` [n]. */
-  readonly bias: boolean
+  /** Adds `bias` [n], or `each`: [batch, n], a matrix's own. */
+  readonly bias: boolean | 'each'
   readonly activation: Activation
   /** Multiplies by `layerScale` [n], after the activation (Touvron et al. 2021, CaiT). */
   readonly layerScale: boolean
@@ -82,8 +82,8 @@ export interface MatmulOptions {
    */
   readonly partial: boolean
   /**
-   * Also writes `rowSums` [m], Σ over k of op(A): the gradient of a bias beside that of its weight. Of
-   * one matrix, not of stretches of k, and only by variants that {@link sumsRows} names.
+   * Also writes `rowSums` [batch, m], Σ over k of op(A): the gradient of a bias beside that of its weight.
+   * Not of stretches of k, and only by variants that {@link sumsRows} names.
    */
   readonly rowSums?: boolean
   readonly variant: MatmulVariant

@@ -49,7 +49,7 @@ export function label(options: MatmulOptions): string {
 
 export const epilogueNames = ({ bias, activation, layerScale, residual }: Epilogue): string[] =>
   [
-    bias ? 'bias' : '',
+    bias === 'each' ? 'biases' : bias ? 'bias' : '',
     activation === 'none' ? '' : activation,
     layerScale ? 'layerScale' : '',
     residual ? 'residual' : '',
@@ -115,7 +115,8 @@ export const valueType = (quads: boolean): 'vec4f' | 'f32' => (quads ? 'vec4f' :
 /** `finish(sum, index, column)`: the epilogue of element `index`, in `column`; and `put(index, value)`. */
 export function epilogueWgsl(options: Epilogue, scales: boolean): string {
   const { bias, activation, layerScale, residual, out } = options
-  const scaled = `sum${scales ? ' * scales[column]' : ''}${bias ? ' + bias[column]' : ''}`
+  const place = bias === 'each' ? 'index / (params.m * params.n) * params.n + column' : 'column'
+  const scaled = `sum${scales ? ' * scales[column]' : ''}${bias ? ` + bias[${place}]` : ''}`
   const value = `activate(${scaled})${layerScale ? ' * layerScale[column]' : ''}`
   return /* wgsl */ `
 ${activationWgsl(activation)}

@@ -24,7 +24,7 @@ export type MatmulReduceBinding = 'partial' | 'scales' | 'bias' | 'layerScale' |
 
 /**
  * The second half of a matmul with split k: adds up partial [slabs, size] over the slabs, in order, and
- * applies the epilogue; out [size], rows of n.
+ * applies the epilogue; out [size], matrices of m rows of n.
  */
 export const matmulReduceKernel = kernelFamily((options: MatmulReduceOptions) => {
   const { out, scales } = options
@@ -37,7 +37,7 @@ export const matmulReduceKernel = kernelFamily((options: MatmulReduceOptions) =>
       ...epilogueBindings(options),
       out: readWrite(out),
     } as Record<MatmulReduceBinding, Binding>,
-    params: { size: 'u32', n: 'u32', slabs: 'u32' },
+    params: { size: 'u32', m: 'u32', n: 'u32', slabs: 'u32' },
     features: out === 'f16' ? (['shader-f16'] as const) : [],
     workgroups: ({ size }) => linearWorkgroups(size, GROUP),
     wgsl: /* wgsl */ `${epilogueWgsl(options, scales)}

@@ -80,7 +80,7 @@ ${lines(
 ${drain}
 ${
   options.rowSums
-    ? `  if (columnBase == 0u) {\n${lines(rowStrips.map((s) => `    rowSums[row${s}] = rowSum${s};`))}\n  }`
+    ? `  if (columnBase == 0u) {\n${lines(rowStrips.map((s) => `    rowSums[slab.out / params.n + row${s}] = rowSum${s};`))}\n  }`
     : ''
 }
 }

@@ -114,7 +114,7 @@ ${lines(range(4).map((r) => `      ${rowOfSums(r)} += sum0_${r};`))}
             (s) => /* wgsl */ `
   if (columnBase == 0u && x == 0u) {
     let first = rowBase + ${(s * rows) / strips}u + y * 4u;
-    for (var i = 0u; i < 4u && first + i < params.m; i++) { rowSums[first + i] = rowSum${s}[i]; }
+    for (var i = 0u; i < 4u && first + i < params.m; i++) { rowSums[slab.out / params.n + first + i] = rowSum${s}[i]; }
   }`,
           ),
         )
@@ -124,7 +124,7 @@ ${lines(range(4).map((r) => `      ${rowOfSums(r)} += sum0_${r};`))}
     for (var i = 0u; i < ${shares}u; i++) {
       total += rowShares[i * ${quadRows}u + thread / 4u][thread % 4u];
     }
-    rowSums[rowBase + thread] = total;
+    rowSums[slab.out / params.n + rowBase + thread] = total;
   }`
   return defineKernel({
     label: label(options),

@@ -2,8 +2,10 @@ import type { Activation } from '../kernels/activations.ts'
 import type { Device } from '../runtime/device.ts'
 import type { FloatDtype } from '../runtime/dtype.ts'
 import { attentionPacked } from '../runtime/ops/attention.ts'
+import { activate, add, scale } from '../runtime/ops/elementwise.ts'
 import { layerNorm } from '../runtime/ops/layerNorm.ts'
-import type { LinearWeight } from '../runtime/ops/linear.ts'
+import { layerScale as scaleByLayer } from '../runtime/ops/layerScale.ts'
+import type { LinearOptions, LinearWeight } from '../runtime/ops/linear.ts'
 import { linear } from '../runtime/ops/matmul.ts'
 import type { Shape } from '../runtime/shape.ts'
 import { keep, scope, Tensor } from '../runtime/tensor.ts'
@@ -15,10 +17,20 @@ export interface Affine {
   readonly bias: Tensor<'f32'>
 }
 
+/** A low-rank branch beside a linear layer (Hu et al. 2021): scale · B·A·x is added to what it gives. */
+export interface LowRank {
+  /** A [r, in] */
+  readonly down: Tensor<'f32'>
+  /** B [out, r] */
+  readonly up: Tensor<'f32'>
+  readonly scale: number
+}
+
 /** Weight and bias of a linear layer, [out, in] and [out]; a weight in f16 or int8 is frozen. */
 export interface Dense {
   readonly weight: LinearWeight
   readonly bias: Tensor<'f32'>
+  readonly lowRank?: LowRank | undefined
 }
 
 /** Weights of one transformer block; D is the width, M the size of the MLP. */
@@ -94,7 +106,7 @@ export function uploadBlock(upload: Upload, block: BlockWeights<AnyLeaves>): Blo
     const inner = weight instanceof Float32Array ? weight.length / out : 0
     return { weight: upload.matrix(weight, [out, inner]), bias: upload.plain(bias, [out]) }
   }
-  const scale = (values: AnyLeaves['plain']): Tensor<'f32'> =>
+  const layerScale = (values: AnyLeaves['plain']): Tensor<'f32'> =>
     upload.plain(values, [sizeOfValues(values)])
   return {
     norm1: uploadNorm(upload, block.norm1),
@@ -103,8 +115,28 @@ export function uploadBlock(upload: Upload, block: BlockWeights<AnyLeaves>): Blo
     norm2: uploadNorm(upload, block.norm2),
     fc1: dense(block.fc1),
     fc2: dense(block.fc2),
-    layerScales: block.layerScales && [scale(block.layerScales[0]), scale(block.layerScales[1])],
+    layerScales: block.layerScales && [
+      layerScale(block.layerScales[0]),
+      layerScale(block.layerScales[1]),
+    ],
   }
+}
+
+/** A linear layer with its low-rank branch, if it has one: then in a few dispatches more, and f32. */
+function dense<D extends FloatDtype = 'f32'>(
+  x: Tensor<FloatDtype>,
+  { weight, bias, lowRank }: Dense,
+  options: LinearOptions<D> = {},
+): Tensor<D | 'f32'> {
+  if (!lowRank) return linear(x, weight, bias, options)
+  const { activation = 'none', layerScale, residual } = options
+  return scope(() => {
+    const branch = scale(linear(x, lowRank.down), lowRank.scale)
+    let y = linear(branch, lowRank.up, undefined, { residual: linear(x, weight, bias) })
+    if (activation !== 'none') y = activate(y, activation)
+    if (layerScale) y = scaleByLayer(y, layerScale)
+    return residual ? add(y, residual as Tensor<'f32'>) : y
+  })
 }
 
 /**
@@ -129,15 +161,15 @@ export function transformerBlock(
   return scope(() => {
     const mixed = scope(() => {
       const normed = layerNorm(x, norm1.weight, norm1.bias, { eps, dtype })
-      const packed = linear(normed, qkv.weight, qkv.bias, { dtype })
+      const packed = dense(normed, qkv, { dtype })
       normed.dispose()
       const attended = attentionPacked(packed, { heads, causal })
       packed.dispose()
-      return linear(attended, out.weight, out.bias, { layerScale: attentionScale, residual: x })
+      return dense(attended, out, { layerScale: attentionScale, residual: x })
     })
     const normed = layerNorm(mixed, norm2.weight, norm2.bias, { eps, dtype })
-    const hidden = linear(normed, fc1.weight, fc1.bias, { activation, dtype })
+    const hidden = dense(normed, fc1, { activation, dtype })
     normed.dispose()
-    return linear(hidden, fc2.weight, fc2.bias, { layerScale: mlpScale, residual: mixed })
+    return dense(hidden, fc2, { layerScale: mlpScale, residual: mixed })
   })
 }

@@ -57,8 +57,8 @@ export class Parameters {
     return [...this.tensors.values()]
   }
 
-  /** Writes all parameters at once; every one must be given, in its shape's size. */
-  write(values: ReadonlyMap<string, Float32Array>): void {
+  /** Values of every parameter, in their order, as the flat buffers have them. */
+  pack(values: ReadonlyMap<string, Float32Array>): Float32Array<ArrayBuffer> {
     const flat = new Float32Array(this.values.size)
     for (const [name, tensor] of this.tensors) {
       const data = values.get(name)
@@ -70,7 +70,22 @@ export class Parameters {
       }
       flat.set(data, this.#offsets.get(name))
     }
-    this.values.write(flat)
+    return flat
+  }
+
+  /** The reverse of {@link Parameters.pack}. */
+  unpack(flat: Float32Array): Map<string, Float32Array<ArrayBuffer>> {
+    return new Map(
+      Array.from(this.tensors, ([name, tensor]) => {
+        const start = this.#offsets.get(name)!
+        return [name, new Float32Array(flat.subarray(start, start + tensor.size))]
+      }),
+    )
+  }
+
+  /** Writes all parameters at once; every one must be given, in its shape's size. */
+  write(values: ReadonlyMap<string, Float32Array>): void {
+    this.values.write(this.pack(values))
     // After a recovery: they are nothing before the next backward pass.
     const { allocation, offset, byteLength, size } = this.gradients
     if (allocation.isLost(offset, byteLength)) this.gradients.write(new Float32Array(size))
@@ -80,13 +95,7 @@ export class Parameters {
   async read(
     which: 'values' | 'gradients' = 'values',
   ): Promise<Map<string, Float32Array<ArrayBuffer>>> {
-    const flat = await this[which].read()
-    return new Map(
-      Array.from(this.tensors, ([name, tensor]) => {
-        const start = this.#offsets.get(name)!
-        return [name, flat.slice(start, start + tensor.size)]
-      }),
-    )
+    return this.unpack(await this[which].read())
   }
 
   dispose(): void {

@@ -187,11 +187,19 @@ function replaceTensors<S>(value: S, held: ReadonlyMap<Tensor, Tensor>): S {
  *
  * @param loss one element; its gradient is taken as 1
  * @param leaves tensors with `requiresGrad`
+ * @param losses how many elements the loss has: those of independent runs, whose gradients are each of
+ *   their own loss. Default 1
  * @returns for each leaf its gradient, of the leaf's shape; a leaf with a `gradient` slot gets it there
  */
-export function backward(loss: Tensor<'f32'>, leaves: readonly Tensor<'f32'>[]): Tensor<'f32'>[] {
+export function backward(
+  loss: Tensor<'f32'>,
+  leaves: readonly Tensor<'f32'>[],
+  losses = 1,
+): Tensor<'f32'>[] {
   loss.assertAlive('backward')
-  expect(loss.size === 1, 'backward', () => `loss is ${loss.toString()}, expected one element`)
+  expect(loss.size === losses, 'backward', () => {
+    return `loss is ${loss.toString()}, expected ${losses === 1 ? 'one element' : `${losses} elements`}`
+  })
   for (const leaf of leaves) {
     expect(leaf.requiresGrad, 'backward', () => `leaf ${leaf.toString()} has requiresGrad = false`)
   }

@@ -1,5 +1,9 @@
 import { csvText, safePath } from '../data/csv.ts'
 
+export { safePath }
+/** RFC 4180 CSV with `\n` line ends. */
+export const toCsv = csvText
+
 /** Where an image went: its cluster, how sure the head is, and the second choice. */
 export interface Assignment {
   /** Path relative to the folder of images, with `/` between parts. */
@@ -10,6 +14,8 @@ export interface Assignment {
   readonly runnerUpProbability: number
   /** Name of the image's class, where the folder has classes. */
   readonly label?: string
+  /** Path of the image that this one is a lesser copy of. */
+  readonly duplicateOf?: string
 }
 
 /**
@@ -17,6 +23,7 @@ export interface Assignment {
  *
  * @param probabilities N · K, by images
  * @param labels class names of the images, where known
+ * @param copies for a path, that of the image that it is a lesser copy of
  */
 export function toAssignments(
   paths: readonly string[],
@@ -24,6 +31,7 @@ export function toAssignments(
   probabilities: Float32Array,
   k: number,
   labels?: readonly string[],
+  copies?: ReadonlyMap<string, string>,
 ): Assignment[] {
   return paths.map((path, i) => {
     const row = probabilities.subarray(i * k, (i + 1) * k)
@@ -36,8 +44,14 @@ export function toAssignments(
       runnerUp,
       runnerUpProbability: row[runnerUp],
       ...(labels && { label: labels[i] }),
+      ...(copies?.has(path) && { duplicateOf: copies.get(path)! }),
     }
   })
+}
+
+/** Whether the head is unsure of an image: its cluster is less than twice as probable as the runner-up. */
+export function isUncertain({ probability, runnerUpProbability }: Assignment): boolean {
+  return probability < 2 * runnerUpProbability
 }
 
 function strongestOther(row: Float32Array, cluster: number): number {
@@ -50,14 +64,17 @@ function strongestOther(row: Float32Array, cluster: number): number {
 const decimals = (value: number): number => Number(value.toFixed(6))
 
 /**
- * RFC 4180 CSV with a header line and `\n` line ends.
+ * CSV with a header line.
  *
  * @param names what the clusters are called, where they are known classes; by default their numbers
  */
 export function assignmentsCsv(rows: readonly Assignment[], names?: readonly string[]): string {
   const withLabels = rows.some((row) => row.label !== undefined)
   const what = names ? 'class' : 'cluster'
+  const withCopies = rows.some((row) => row.duplicateOf !== undefined)
   const head = ['path', what, 'probability', 'runner_up', 'runner_up_probability']
+  if (withLabels) head.push('label')
+  if (withCopies) head.push('duplicate_of')
   const nameOf = (cluster: number): string | number => (names ? safePath(names[cluster]!) : cluster)
   const lines = rows.map((row) => [
     safePath(row.path),
@@ -66,8 +83,9 @@ export function assignmentsCsv(rows: readonly Assignment[], names?: readonly str
     nameOf(row.runnerUp),
     decimals(row.runnerUpProbability),
     ...(withLabels ? [safePath(row.label ?? '')] : []),
+    ...(withCopies ? [safePath(row.duplicateOf ?? '')] : []),
   ])
-  return csvText([withLabels ? [...head, 'label'] : head, ...lines])
+  return toCsv([head, ...lines])
 }
 
 /** The same rows as JSON. */

@@ -1,84 +1,108 @@
-import { sampleBatchKernel } from '../kernels/sampleBatch.ts'
-import type { Features } from '../model/features.ts'
-import { MlpHead, scpHeadConfig, type HeadWeights } from '../model/mlpHead.ts'
+import { normalizeRows, type Features } from '../model/features.ts'
+import type { HeadWeights } from '../model/mlpHead.ts'
 import type { Device } from '../runtime/device.ts'
 import { KeeplightError } from '../runtime/errors.ts'
-import { softmax } from '../runtime/ops/softmax.ts'
-import { record } from '../runtime/plan.ts'
 import { withRecovery } from '../runtime/recovery.ts'
-import { scope } from '../runtime/tensor.ts'
-import { FeatureStore } from './featureStore.ts'
+import type { Adapter, AdapterMaker } from './adapter.ts'
+import type { BatchSource } from './batchSource.ts'
+import {
+  expectJob,
+  hashFeatures,
+  parseCheckpoint,
+  serializeCheckpoint,
+  type Checkpoint,
+  type FinishedRuns,
+  type Job,
+  type RestartSummary,
+} from './checkpoint.ts'
+import { chooseSource, type SourceOptions } from './chooseSource.ts'
 import { nearestNeighbours } from './neighbours.ts'
-import { cosineSchedule } from './schedule.ts'
-import { scpStep, TrainingState, type TraceRow, type TrainingSnapshot } from './scpStep.ts'
-
-export interface ScpSettings {
-  /** Feature noise, in standard deviations of all entries of the features. */
-  readonly noise: number
-  /** The second view shows one of this many nearest neighbours; 0: the same image. */
-  readonly pairs: number
-  /** Runs from different seeds; the one of lowest inertia is kept. */
-  readonly restarts: number
-  /** Weight of the entropy term. */
-  readonly alpha: number
-  readonly epochs: number
-  /** The schedule has at least this many steps, however small the collection. */
-  readonly minSteps: number
-  /** Images of a step at most; a small collection takes all of itself. */
-  readonly batch: number
-  readonly learningRate: number
-}
-
-export type Preset = 'keeplight' | 'paper'
-
-/**
- * Settings of a preset, by number of clusters. `paper` is SCP as published; `keeplight` adds noise on
- * the features, pairs of neighbours, and restarts, which lift it above k-means where classes overlap.
- */
-export function scpSettings(preset: Preset, k: number): ScpSettings {
-  const alpha = k <= 10 ? 2 : k <= 20 ? 3 : 5
-  const common = { alpha, epochs: 30, batch: 512, learningRate: 1e-3 }
-  return preset === 'paper'
-    ? { ...common, noise: 0, pairs: 0, restarts: 1, minSteps: 600 }
-    : { ...common, noise: 2, pairs: 10, restarts: 8, minSteps: 600 }
-}
+import { OnlineSource, type OnlineViews } from './onlineSource.ts'
+import { decayMatricesOfRuns, parameterGroups } from './parameterGroups.ts'
+import {
+  argmaxRows,
+  inertiaOf,
+  predictProbabilities,
+  predictRuns,
+  type PredictionInput,
+} from './predictRuns.ts'
+import { runGroups } from './runGroups.ts'
+import { cosineSchedule, type AdamOptions } from './schedule.ts'
+import { resolveSettings, scpMaker, type Preset, type ScpSettings } from './scpSettings.ts'
+import { DivergedError, train, type Probe, type TrainedRuns } from './trainer.ts'
+import type { TraceRow, TrainingSnapshot } from './trainingState.ts'
 
 export interface ClusterProgress {
-  /** Run in progress, from 0. */
+  /** First of the runs that are training side by side, from 0; and how many they are. */
   readonly restart: number
+  readonly runs: number
+  /** Runs in all. */
   readonly restarts: number
-  /** Steps of this run done. */
+  /** Steps of these runs done. */
   readonly step: number
   readonly steps: number
-  /** Total loss of the latest step. */
+  /** Total loss of the latest step: the mean over the runs. */
   readonly loss: number
 }
+
+/** What to train in the place of SCP's head; see `docs/adapters.md`. */
+export interface ClusterMethod {
+  readonly name: string
+  readonly maker: AdapterMaker
+  /** Of every step. Default: the settings' cosine. */
+  readonly learningRates?: (steps: number, batch: number) => ArrayLike<number>
+  readonly adam?: AdamOptions
+  /** Weight decay of matrices; makes the optimiser AdamW. */
+  readonly decay?: number
+}
+
+/** Makes the source of the training's batches; it is disposed at the end. */
+export type SourceMaker = (
+  device: Device,
+  features: Features,
+  options: SourceOptions,
+) => BatchSource | Promise<BatchSource>
 
 export interface ClusterOptions extends Partial<ScpSettings> {
   /** K, number of clusters. */
   readonly k: number
   readonly device: Device
   readonly preset?: Preset
+  /** Default: SCP, by the settings. */
+  readonly method?: ClusterMethod
+  /** Trains on views that are made while it trains; those among the features are not looked at. */
+  readonly online?: OnlineViews | undefined
+  /**
+   * Bytes of features that may lie on the GPU. More stay on the host, and the rows of the coming steps
+   * are uploaded, to the same bits; 0 forces that. Default 4 GiB.
+   */
+  readonly memoryBudget?: number | undefined
+  /** Default: what `memoryBudget` says. */
+  readonly source?: SourceMaker
+  /** Run r's seed is seed + r. Default 0. */
   readonly seed?: number
   /** Told while it trains; after a loss of the device the steps since the last snapshot come again. */
   readonly onProgress?: (progress: ClusterProgress) => void
   /**
-   * Steps between copies of the training state on the host, from which a run goes on after its device
-   * was lost and recovered. Default: one every 5 s.
+   * Steps between copies of the training state on the host, from which runs go on after their device
+   * was lost and recovered. Default: one every 5 s, or less often where they take long.
    */
   readonly snapshotEvery?: number
+  /** Given all that {@link ClusterOptions.resume} needs, a safetensors file, to be written. */
+  readonly onCheckpoint?: ((bytes: Uint8Array<ArrayBuffer>) => Promise<void> | void) | undefined
+  /** Between checkpoints, where `snapshotEvery` is not given. Default 60. */
+  readonly checkpointSeconds?: number
+  /** A checkpoint of the same features and settings: goes on from there, to the same bits. */
+  readonly resume?: Uint8Array | undefined
+  /** Bytes on the GPU that runs side by side may take; more runs train in groups. Default 1 GiB. */
+  readonly memory?: number
+  /** Called with the weights after some steps of every group of runs. */
+  readonly probe?: Probe
   readonly signal?: AbortSignal | undefined
 }
 
-export interface RestartSummary {
-  readonly seed: number
-  /** Mean squared distance of the clean, normalised features to their cluster's mean. */
-  readonly inertia: number
-  /** Loss of the last step. */
-  readonly loss: number
-}
-
 export interface ClusterResult {
+  readonly method: string
   readonly k: number
   /** [N] */
   readonly assignments: Int32Array
@@ -89,255 +113,252 @@ export interface ClusterResult {
   /** Loss curve of the run that was kept. */
   readonly trace: readonly TraceRow[]
   readonly restarts: readonly RestartSummary[]
-  /** Which of the restarts was kept. */
+  /** Every run's assignments [N]; empty for a run that diverged. */
+  readonly runs: readonly Int32Array[]
+  /** Which of the restarts was kept: the one of lowest inertia. */
   readonly kept: number
   readonly inertia: number
   readonly steps: number
   readonly batch: number
+  /** Runs that trained side by side, group by group. */
+  readonly groups: readonly number[]
 }
 
-/** Steps between two readings of the loss take about this long; submits within have their own budget. */
-const PROGRESS_MS = 100
-const SNAPSHOT_MS = 5000
+const DEFAULT_MEMORY = 2 ** 30
 
-/** Where a run goes on after a loss. */
-interface Snapshot {
-  readonly step: number
-  readonly head: HeadWeights
-  readonly state: TrainingSnapshot
-}
+/** Of features on the GPU, unless told otherwise. */
+const DEFAULT_BUDGET = 2 ** 32
 
 /**
  * Clusters images by SCP (Li et al., arXiv 2502.04226): an MLP head with a softmax over K clusters,
  * trained so that two views of an image agree, surely and with all clusters in use. No labels.
  *
- * When the device is lost it is recovered (`recoverDevice`), and the run goes on from its last
- * snapshot to the same bits; at a restart's fourth loss the error is thrown.
+ * All restarts train side by side in one program, as many at a time as memory allows (`runGroups`); a
+ * run's bits don't depend on the others. A run whose loss is no longer finite is reported and never kept.
  *
- * @throws KeeplightError `usage` for impossible settings, `aborted` when the signal says so
+ * When the device is lost it is recovered (`recoverDevice`), and the runs go on from their last
+ * snapshot to the same bits; at a group's fourth loss the error is thrown.
+ *
+ * @throws KeeplightError `usage` for impossible settings, `aborted` when the signal says so, `input` for
+ *   a checkpoint of another run, `internal` when every run diverged
  */
 export async function cluster(features: Features, options: ClusterOptions): Promise<ClusterResult> {
-  const { device, k, seed = 0, signal, onProgress, snapshotEvery = Infinity } = options
-  const settings = resolveSettings(features, options)
-  const { restarts, noise, alpha } = settings
-  const { count } = features
-  const batch = Math.min(settings.batch, count)
-  const stepsPerEpoch = Math.max(1, Math.floor(count / batch))
-  const steps = Math.max(settings.minSteps, settings.epochs * stepsPerEpoch)
-
-  const store = new FeatureStore(device, features)
-  const { dimension, views, chunks } = store
+  const { device, k, preset = 'keeplight', seed = 0, signal } = options
+  const asked = resolveSettings(preset, k, features.count, options)
   // Fewer others than asked for: pairs are drawn from all there are.
-  const pairs = Math.min(settings.pairs, count - 1)
-  const neighbours =
-    pairs > 0
-      ? await withRecovery(
-          device,
-          () => nearestNeighbours(device, store.clean, { count, dimension, neighbours: pairs }),
-          { signal },
-        )
-      : new Uint32Array(1)
-  const neighbourTensor = device.constant(neighbours, [neighbours.length])
-  const head = new MlpHead(device, scpHeadConfig(dimension, k))
-  const state = new TrainingState(device, head, cosineSchedule(steps, settings.learningRate))
-  const enqueueStep = (): void => {
-    scope(() => {
-      const rows = device.empty([2 * batch, dimension])
-      for (const chunk of chunks) {
-        device.dispatch(
-          sampleBatchKernel,
-          { store: chunk.tensor, neighbours: neighbourTensor, state: state.step, out: rows },
-          {
-            batch,
-            count,
-            views,
-            pairs,
-            dimension,
-            stepsPerEpoch,
-            firstRow: chunk.firstRow,
-            rows: chunk.rows,
-            noise: noise * store.deviation,
-          },
-        )
-      }
-      scpStep(head, state, rows, { crossEntropy: 1, confidence: 1, entropy: alpha })
-    })
+  const settings = { ...asked, pairs: Math.min(asked.pairs, features.count - 1) }
+  const method = options.method ?? {
+    ...{ name: 'scp', maker: scpMaker(settings) },
+    adam: { beta1: settings.beta1, beta2: settings.beta2, eps: 1e-8 },
   }
-  const plan = await withRecovery(device, () => record(device, {}, enqueueStep), { signal })
-
+  const batch = Math.min(settings.batch, features.count)
+  const { dimension } = features
+  const one = method.maker(device, { runs: 1, dimension, outputs: k })
+  let source: BatchSource | undefined
   try {
-    const summaries: RestartSummary[] = []
-    let best: (Prediction & { head: HeadWeights; trace: TraceRow[]; kept: number }) | undefined
-    for (let restart = 0; restart < restarts; restart++) {
-      const runSeed = seed + restart
-      let snapshot: Snapshot | undefined
-      const train = async (): Promise<Prediction & { trace: TraceRow[]; head?: HeadWeights }> => {
-        if (snapshot) {
-          head.write(snapshot.head)
-          state.write(snapshot.state)
-        } else {
-          head.initialize(runSeed)
-          state.reset(runSeed)
-        }
-        let perRead = 1
-        let saved = performance.now()
-        for (let step = snapshot?.step ?? 0; step < steps;) {
-          if (signal?.aborted) throw new KeeplightError('aborted', 'cluster: stopped')
-          const run = Math.min(perRead, steps - step, snapshotEvery - (step % snapshotEvery))
-          const start = performance.now()
-          await plan.replay(run)
-          // The loss ring is the one readback, and waiting for it is waiting for the steps.
-          const losses = await state.trace.read()
-          const now = performance.now()
-          perRead = Math.max(
-            1,
-            Math.min(perRead * 2, Math.floor((PROGRESS_MS * run) / (now - start)), 1000),
-          )
-          step += run
-          onProgress?.({ restart, restarts, step, steps, loss: losses[(step - 1) * 5]! })
-          const due = Number.isFinite(snapshotEvery)
-            ? step % snapshotEvery === 0
-            : now - saved > SNAPSHOT_MS
-          if (due && step < steps) {
-            snapshot = { step, head: await head.read(), state: await state.read() }
-            saved = now
-          }
-        }
-        const prediction = await predict(device, head, store, k)
-        const trace = await state.readTrace()
-        const better = !best || prediction.inertia < best.inertia
-        return { ...prediction, trace, ...(better && { head: await head.read() }) }
-      }
-      const { trace, head: weights, ...prediction } = await withRecovery(device, train, { signal })
-      const loss = trace.at(-1)?.total ?? NaN
-      if (!Number.isFinite(loss)) {
-        const bad = trace.findIndex(({ total }) => !Number.isFinite(total))
-        throw new KeeplightError(
-          'internal',
-          `cluster: the loss of run ${restart} is ${loss} from step ${bad} on; lower the learning rate`,
-        )
-      }
-      summaries.push({ seed: runSeed, inertia: prediction.inertia, loss })
-      if (weights) best = { ...prediction, head: weights, trace, kept: restart }
+    const clean = cleanRows(features)
+    const memory = options.memory ?? DEFAULT_MEMORY
+    const groups = runGroups(device, one, 2 * batch, settings.restarts, memory)
+    source = await openSource(features, clean, settings, {
+      ...{ ...options, batch, seed, runs: Math.max(...groups) },
+    })
+    const checkpointed = options.onCheckpoint !== undefined || options.resume !== undefined
+    const job: Job = {
+      ...{ method: method.name, k, seed, groups },
+      settings: { ...settings, ...(options.online && { online: options.online.refresh ?? 1 }) },
+      features: checkpointed ? hashFeatures(features) : '',
     }
-    const { assignments, probabilities, inertia, kept, trace, head: weights } = best!
+    const steps = Math.max(settings.minSteps, settings.epochs * source.stepsPerEpoch)
+    const input = { data: settings.normalize ? clean : features.clean, rows: 2 * batch }
+    const run = new ClusterRun(options, job, method, {
+      ...{ settings, source, clean, steps },
+      input: { ...input, count: features.count, dimension },
+    })
+    const { summaries, assignments: runs, best } = await run.all()
+    const { head, trace, run: kept } = best!
+    const probabilities = await withRecovery(
+      device,
+      () => {
+        one.write(head)
+        return predictProbabilities(one, run.input)
+      },
+      { signal },
+    )
     return {
-      k,
-      assignments,
-      probabilities,
-      head: weights,
-      settings: { ...settings, pairs },
-      trace,
+      ...{ method: method.name, k, probabilities, head, settings, trace, kept, steps, batch },
+      assignments: argmaxRows(probabilities, k),
       restarts: summaries,
-      kept,
-      inertia,
-      steps,
-      batch,
+      ...{ runs, groups, inertia: summaries[kept]!.inertia },
     }
   } finally {
-    plan.dispose()
-    state.dispose()
-    head.dispose()
-    neighbourTensor.dispose()
-    store.dispose()
+    source?.dispose()
+    one.dispose()
   }
 }
 
-function resolveSettings(features: Features, options: ClusterOptions): ScpSettings {
-  const { k, preset = 'keeplight' } = options
-  const { count } = features
-  if (!Number.isInteger(k) || k < 2) {
-    throw new KeeplightError('usage', `cluster: k is ${k}, expected a whole number of 2 or more`)
+/** [N, d]: the clean features, normalised: the yardstick of inertia. */
+function cleanRows({ clean, dimension }: Features): Float32Array<ArrayBuffer> {
+  const rows = Float32Array.from(clean)
+  normalizeRows(rows, dimension)
+  return rows
+}
+
+async function openSource(
+  features: Features,
+  clean: Float32Array,
+  { pairs, noise, dropLast, normalize }: ScpSettings,
+  { device, signal, source, online, ...options }: ClusterOptions & Record<Sizes, number>,
+): Promise<BatchSource> {
+  const { count, dimension } = features
+  const { batch, seed, runs, memoryBudget = DEFAULT_BUDGET } = options
+  const search = (): Promise<Uint32Array<ArrayBuffer>> =>
+    nearestNeighbours(device, clean, { count, dimension, neighbours: pairs, memory: memoryBudget })
+  const neighbours = pairs > 0 ? await withRecovery(device, search, { signal }) : undefined
+  const sampling = { batch, pairs, neighbours, noise, dropLast, normalize }
+  if (online) return OnlineSource.open(device, features, online, { ...sampling, seed, signal })
+  return (source ?? chooseSource)(device, features, { ...sampling, runs, memoryBudget })
+}
+
+type Sizes = 'batch' | 'seed' | 'runs'
+
+interface Parts {
+  readonly settings: ScpSettings
+  readonly source: BatchSource
+  /** [N, d], normalised. */
+  readonly clean: Float32Array
+  readonly steps: number
+  readonly input: PredictionInput
+}
+
+/** Trains one group of runs after another, and keeps the best. */
+class ClusterRun {
+  readonly input: PredictionInput
+  readonly #options: ClusterOptions
+  readonly #job: Job
+  readonly #method: ClusterMethod
+  readonly #parts: Parts
+  #finished: FinishedRuns = { summaries: [], assignments: [] }
+
+  constructor(options: ClusterOptions, job: Job, method: ClusterMethod, parts: Parts) {
+    this.#options = options
+    this.#job = job
+    this.#method = method
+    this.#parts = parts
+    this.input = parts.input
   }
-  if (k > count) {
-    throw new KeeplightError(
-      'usage',
-      `cluster: k is ${k}, but there are only ${count} images; ask for ${count} clusters at most`,
-    )
-  }
-  const given = Object.entries(options).filter(([, value]) => value !== undefined)
-  const settings: ScpSettings = { ...scpSettings(preset, k), ...Object.fromEntries(given) }
-  const { noise, pairs, restarts, alpha, epochs, minSteps, batch, learningRate } = settings
-  const least = { noise: 0, pairs: 0, alpha: 0, restarts: 1, epochs: 1, minSteps: 1, batch: 2 }
-  for (const [name, minimum] of Object.entries(least)) {
-    const value = settings[name as keyof typeof least]
-    const whole = name === 'noise' || name === 'alpha' || Number.isInteger(value)
-    if (!(value >= minimum) || !Number.isFinite(value) || !whole) {
-      throw new KeeplightError('usage', `cluster: ${name} is ${value}, expected ${minimum} or more`)
+
+  async all(): Promise<FinishedRuns> {
+    let resumed: Checkpoint | undefined
+    if (this.#options.resume) {
+      resumed = parseCheckpoint(this.#options.resume)
+      expectJob(resumed.job, JSON.parse(JSON.stringify(this.#job)) as Job)
+      this.#finished = resumed.finished
     }
+    let first = 0
+    let snapshot = resumed?.training
+    let failure: DivergedError | undefined
+    for (const runs of this.#job.groups) {
+      if (first >= this.#finished.summaries.length) {
+        failure = (await this.#group(first, runs, snapshot)) ?? failure
+        snapshot = undefined
+        if (first + runs < this.#parts.settings.restarts) await this.#checkpoint()
+      }
+      first += runs
+    }
+    if (!this.#finished.best) {
+      throw failure ?? new KeeplightError('internal', 'cluster: every run diverged')
+    }
+    return this.#finished
   }
-  if (!(learningRate > 0)) {
-    throw new KeeplightError('usage', `cluster: learningRate is ${learningRate}, expected above 0`)
+
+  async #checkpoint(training?: TrainingSnapshot): Promise<void> {
+    const state = { job: this.#job, finished: this.#finished, training }
+    await this.#options.onCheckpoint?.(serializeCheckpoint(state))
   }
-  return { noise, pairs, restarts, alpha, epochs, minSteps, batch, learningRate }
-}
 
-interface Prediction {
-  readonly assignments: Int32Array
-  readonly probabilities: Float32Array
-  readonly inertia: number
-}
-
-const PREDICT_ROWS = 4096
-
-/** The head's softmax on every clean image, and the inertia of its labels. */
-async function predict(
-  device: Device,
-  head: MlpHead,
-  store: FeatureStore,
-  k: number,
-): Promise<Prediction> {
-  const { clean, count, dimension } = store
-  const probabilities = new Float32Array(count * k)
-  for (let start = 0; start < count; start += PREDICT_ROWS) {
-    const rows = Math.min(PREDICT_ROWS, count - start)
-    const part = clean.subarray(start * dimension, (start + rows) * dimension)
-    const output = scope(() => {
-      return softmax(head.forward(device.tensor(part, [rows, dimension]), false))
-    })
+  async #group(
+    first: number,
+    runs: number,
+    resume: TrainingSnapshot | undefined,
+  ): Promise<DivergedError | undefined> {
+    const { device, k, onProgress, snapshotEvery, checkpointSeconds, probe, signal } = this.#options
+    const { settings, source, steps } = this.#parts
+    const { maker, learningRates, decay, adam } = this.#method
+    const { restarts, learningRate, finalLearningRate } = settings
+    const seeds = Array.from({ length: runs }, (_, run) => this.#job.seed + first + run)
+    const adapter = maker(device, { runs, dimension: source.dimension, outputs: k })
+    const groups =
+      decay === undefined
+        ? undefined
+        : parameterGroups(adapter.parameters, decayMatricesOfRuns(decay))
     try {
-      probabilities.set(await output.read(), start * k)
+      const finished = await train(
+        {
+          ...{ adapter, source, seeds, groups, resume, probe, signal, checkpointSeconds },
+          ...(adam && { adam }),
+          ...(snapshotEvery !== undefined && { snapshotEvery }),
+          learningRates:
+            learningRates?.(steps, source.batch) ??
+            cosineSchedule(steps, learningRate, finalLearningRate),
+          onProgress: ({ step, losses }) => {
+            const finite = losses.filter(Number.isFinite)
+            const loss = finite.reduce((sum, value) => sum + value, 0) / finite.length
+            onProgress?.({ restart: first, runs, restarts, step, steps, loss })
+          },
+          ...(this.#options.onCheckpoint && {
+            onCheckpoint: (snapshot) => this.#checkpoint(snapshot),
+          }),
+        },
+        (trained) => this.#score(adapter, trained, first, seeds),
+      )
+      this.#finished = finished
+      return undefined
+    } catch (error) {
+      if (!(error instanceof DivergedError)) throw error
+      this.#finished = this.#diverged(error, seeds)
+      return error
     } finally {
-      output.dispose()
+      adapter.dispose()
+      groups?.table.dispose()
     }
   }
-  const assignments = argmaxRows(probabilities, k)
-  return { assignments, probabilities, inertia: inertiaOf(clean, dimension, assignments, k) }
-}
 
-/** Column of the largest value of each row; ties to the lowest. */
-export function argmaxRows(data: Float32Array, columns: number): Int32Array {
-  return Int32Array.from({ length: data.length / columns }, (_, row) => {
-    let best = 0
-    for (let c = 1; c < columns; c++) {
-      if (data[row * columns + c]! > data[row * columns + best]!) best = c
+  /** Inertia of every run of a group, and the best of all runs so far. */
+  async #score(
+    adapter: Adapter,
+    { diverged, readTrace }: TrainedRuns,
+    first: number,
+    seeds: readonly number[],
+  ): Promise<FinishedRuns> {
+    const { clean, input } = this.#parts
+    let { best } = this.#finished
+    const summaries = [...this.#finished.summaries]
+    const assignments = [...this.#finished.assignments]
+    const predicted = await predictRuns(adapter, input)
+    for (const [run, labels] of predicted.entries()) {
+      const seed = seeds[run]!
+      const failed = diverged.get(run)
+      const trace = failed ? [] : await readTrace(run)
+      const inertia = failed ? NaN : inertiaOf(clean, input.dimension, labels, adapter.outputs)
+      const lowest = best ? summaries[best.run]!.inertia : Infinity
+      if (inertia < lowest) best = { run: first + run, head: await adapter.read(run), trace }
+      const loss = trace.at(-1)?.total ?? NaN
+      summaries.push({ seed, inertia, loss, ...(failed && { diverged: failed }) })
+      assignments.push(failed ? new Int32Array() : labels)
     }
-    return best
-  })
-}
+    return { summaries, assignments, best }
+  }
 
-/** Mean squared distance of each row to the mean of its cluster, in f64. */
-export function inertiaOf(
-  data: Float32Array,
-  dimension: number,
-  assignments: ArrayLike<number>,
-  k: number,
-): number {
-  const means = new Float64Array(k * dimension)
-  const sizes = new Uint32Array(k)
-  const count = data.length / dimension
-  for (let row = 0; row < count; row++) {
-    const cluster = assignments[row]!
-    sizes[cluster]!++
-    for (let d = 0; d < dimension; d++)
-      means[cluster * dimension + d]! += data[row * dimension + d]!
+  /** A group that diverged as a whole. */
+  #diverged({ diverged }: DivergedError, seeds: readonly number[]): FinishedRuns {
+    const { summaries, assignments, best } = this.#finished
+    const failed = seeds.map((seed, run) => {
+      return { seed, inertia: NaN, loss: NaN, diverged: diverged.get(run)! }
+    })
+    return {
+      summaries: [...summaries, ...failed],
+      assignments: [...assignments, ...seeds.map(() => new Int32Array())],
+      best,
+    }
   }
-  for (let i = 0; i < means.length; i++) means[i]! /= Math.max(sizes[Math.floor(i / dimension)]!, 1)
-  let sum = 0
-  for (let row = 0; row < count; row++) {
-    const centre = assignments[row]! * dimension
-    for (let d = 0; d < dimension; d++)
-      sum += (data[row * dimension + d]! - means[centre + d]!) ** 2
-  }
-  return sum / count
 }

@@ -123,6 +123,7 @@ function checkedSizes(
 ): HeadSizes {
   const sizes = kind.sizesOf(shapesOf(tensors))
   if (typeof sizes === 'string') throw bad(`not a whole head: it ${sizes}`)
+  if (sizes.k < 2) throw bad(`a head of ${sizes.k} cluster, expected two or more`)
   const k = metadata.get('k')
   if (k !== String(sizes.k)) {
     throw bad(`its metadata say ${k ?? 'no number of'} clusters, its last layer has ${sizes.k}`)
@@ -157,20 +158,21 @@ function parseSettings(text = '{}'): Record<string, unknown> | undefined {
 }
 
 /**
- * Checks that features of this model are what a head was trained on.
+ * Checks that a model is the one that a head, or a file of features, belongs to.
  *
+ * @param name what errors call the head or the file
  * @throws KeeplightError `input` naming both models and their hashes
  */
 export function assertSameModel(
-  head: Pick<SavedHead, 'model' | 'modelHash' | 'dimension'>,
+  owner: Pick<SavedHead, 'model' | 'modelHash' | 'dimension'>,
   model: { readonly name: string; readonly hash: string; readonly dimension: number },
   name = 'head',
 ): void {
-  if (head.modelHash === model.hash && head.dimension === model.dimension) return
+  if (owner.modelHash === model.hash && owner.dimension === model.dimension) return
   throw new KeeplightError(
     'input',
-    `${name}: trained on features of ${head.model} (${head.dimension} values, hash ${head.modelHash}), ` +
-      `these are of ${model.name} (${model.dimension} values, hash ${model.hash}). ` +
-      `Embed with ${head.model}, or cluster anew.`,
+    `${name}: belongs to the model ${owner.model} (features of ${owner.dimension} values, hash ` +
+      `${owner.modelHash}), this is ${model.name} (${model.dimension} values, hash ${model.hash}). ` +
+      `Take features of ${owner.model}, or cluster with ${model.name}.`,
   )
 }

@@ -52,6 +52,12 @@ export const decayMatrices =
   (_name: string, shape: Shape): ParameterGroup =>
     shape.length > 1 ? { decay } : {}
 
+/** The same of R runs side by side, whose parameters have one dimension more. */
+export const decayMatricesOfRuns =
+  (decay: number) =>
+  (_name: string, shape: Shape): ParameterGroup =>
+    shape.length > 2 ? { decay } : {}
+
 /** @internal Checks that an optimiser's state and groups have the layout of the parameters. */
 export function expectFlat(
   op: string,

@@ -4,9 +4,9 @@ import type { Device } from '../runtime/device.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import { softmax } from '../runtime/ops/softmax.ts'
 import { scope } from '../runtime/tensor.ts'
-import { argmaxRows } from './cluster.ts'
 import type { SavedHead } from './headFile.ts'
 import { headKinds } from './headKinds.ts'
+import { argmaxRows } from './predictRuns.ts'
 
 /** What a head says of N images, on the host. */
 export interface ClusterPrediction {

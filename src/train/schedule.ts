@@ -20,6 +20,22 @@ export function cosineSchedule(steps: number, initial: number, final = 0): Float
   })
 }
 
+/**
+ * The same after a warm-up: the rate rises to `initial` in equal parts over the first `warmup` steps, and
+ * falls to `final` over the others.
+ */
+export function warmupCosineSchedule(
+  steps: number,
+  warmup: number,
+  initial: number,
+  final = 0,
+): Float64Array {
+  const falling = cosineSchedule(steps - warmup, initial, final)
+  return Float64Array.from({ length: steps }, (_, step) => {
+    return step < warmup ? (initial * (step + 1)) / (warmup + 1) : falling[step - warmup]!
+  })
+}
+
 /** The table that the Adam kernel reads, from a learning rate for every step. */
 export function adamTable(
   learningRates: ArrayLike<number>,

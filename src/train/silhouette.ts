@@ -6,7 +6,7 @@ import { gather } from '../runtime/ops/gather.ts'
 import { matmul } from '../runtime/ops/matmul.ts'
 import { withRecovery } from '../runtime/recovery.ts'
 import { scope, type Tensor } from '../runtime/tensor.ts'
-import { inertiaOf } from './cluster.ts'
+import { inertiaOf } from './predictRuns.ts'
 
 export interface SilhouetteOptions {
   readonly device: Device

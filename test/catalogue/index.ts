@@ -11,6 +11,7 @@ import { random } from './random.ts'
 import { rows } from './rows.ts'
 import { search } from './search.ts'
 import { small } from './small.ts'
+import { tsneCases } from './tsne.ts'
 
 /** Every case of every public op; a family to a file. */
 export const catalogue: readonly OpCase[] = [
@@ -26,6 +27,7 @@ export const catalogue: readonly OpCase[] = [
   ...halves,
   ...images,
   ...random,
+  ...tsneCases,
 ]
 
 /** `layerNorm: outliers of ±100`, unique in the catalogue. */

@@ -1,10 +1,11 @@
-import { linear, matmul, patchEmbed, patchify } from '../../src/runtime/ops/index.ts'
+import { linear, linearRuns, matmul, patchEmbed, patchify } from '../../src/runtime/ops/index.ts'
 import { activations as activationReferences } from '../reference/activations.ts'
 import { matmul as product } from '../reference/matmul.ts'
 import * as images from '../reference/patchEmbed.ts'
 import { activations, normal, ofKinds, weights, type Kind, type OpCase } from './case.ts'
 
 const SIZE = { m: 33, n: 50, k: 195 }
+const RUNS = 3
 const IMAGES = { batch: 2, channels: 3, height: 12, width: 18, patch: 6 }
 
 const layouts = [false, true].flatMap((transposeA) =>
@@ -64,6 +65,27 @@ export const linearFamily: readonly OpCase[] = [
         linearReference(inputs),
         (z, i) => activationReferences.quickGelu(z) + inputs.residual![i]!,
       ),
+  },
+  {
+    op: 'linearRuns',
+    name: 'three runs',
+    inputs: {
+      x: normal([RUNS, 33, SIZE.k], 1),
+      weight: weights([RUNS, SIZE.n, SIZE.k], 2),
+      bias: normal([RUNS, SIZE.n], 3),
+    },
+    leaves: ['x', 'weight', 'bias'],
+    run: ({ x, weight, bias }) => linearRuns(x!, weight!, bias),
+    reference: (inputs) => {
+      const of = (name: string, run: number): ArrayLike<number> => {
+        const all = Array.from(inputs[name]!)
+        return all.slice((run * all.length) / RUNS, ((run + 1) * all.length) / RUNS)
+      }
+      return Array.from({ length: RUNS }, (_, run) => {
+        const own = { x: of('x', run), weight: of('weight', run), bias: of('bias', run) }
+        return [...Array.from(linearReference(own))]
+      }).flat()
+    },
   },
   ...ofKinds((kind) => ({
     op: 'patchify',

@@ -1,14 +1,17 @@
 import { permutationKey, permute } from '../../src/kernels/permutation.ts'
-import { randomInteger, randomNormal, randomUniform } from '../../src/kernels/random.ts'
-import { integers, normal, permutation, uniform } from '../../src/runtime/ops/index.ts'
+import { philox, randomInteger, randomNormal, randomUniform } from '../../src/kernels/random.ts'
+import { dropout, integers, normal, permutation, uniform } from '../../src/runtime/ops/index.ts'
 import { NORMAL_TOLERANCE, type RandomOptions } from '../../src/runtime/ops/random.ts'
 import type { Device } from '../../src/runtime/device.ts'
 import type { Tensor } from '../../src/runtime/tensor.ts'
-import type { OpCase } from './case.ts'
+import { normal as gaussian, type OpCase } from './case.ts'
 
 const COUNT = 131
 const SEED = 7
 const STREAM = 3
+const RATE = 0.25
+/** Fourth word of the counter in `kernels/dropout.ts`. */
+const DROPOUT = 4
 
 const entry = (
   op: string,
@@ -58,4 +61,21 @@ export const random: readonly OpCase[] = [
     (device, options) => permutation(device, COUNT, options),
     (i) => permute(i, COUNT, key),
   ),
+  {
+    op: 'dropout',
+    name: 'two runs',
+    inputs: {
+      x: gaussian([2, COUNT], 1),
+      state: { data: Uint32Array.of(4, SEED, 4, SEED + 1), shape: [2, 2] },
+    },
+    leaves: ['x'],
+    run: ({ x, state }) =>
+      dropout(x!, { rate: RATE, state: state as Tensor as Tensor<'u32'>, stream: STREAM }),
+    reference: ({ x }) =>
+      Array.from(x!, (value, i) => {
+        const [place, seed] = [i % COUNT, SEED + Math.floor(i / COUNT)]
+        const words = philox([Math.floor(place / 4), STREAM, 4, DROPOUT], [seed, 0])
+        return (words[place % 4]! >>> 8) / 2 ** 24 < RATE ? 0 : value / (1 - RATE)
+      }),
+  },
 ]

@@ -1,4 +1,13 @@
-import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises'
+import {
+  copyFile,
+  mkdir,
+  mkdtemp,
+  readFile,
+  readdir,
+  realpath,
+  rm,
+  writeFile,
+} from 'node:fs/promises'
 import { existsSync, readdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -46,19 +55,28 @@ describe('keeplight cluster', () => {
       '4',
       '--out',
       out,
+      '--organize',
+      'link',
       ...small,
     )
     expect(errors).toEqual([])
     expect(code).toBe(0)
     expect(stderr).toMatch(/pictures: 24 images in 4 classes\n/)
     expect(stderr).toMatch(/\nembedding: 24\/24 images, [\d.]+\/s, [\d.]+ s\n/)
-    expect(stdout).toMatch(/^24 images in 4 clusters\n +ACC +NMI +ARI +inertia\nSCP /)
+    expect(stderr).toContain('\n0 images from the cache, 24 new, 0 broken\n')
+    expect(stdout).toMatch(
+      /^24 images in 4 clusters\nto look at: \d+ uncertain.*\n +ACC +NMI +ARI +inertia\nSCP /,
+    )
+    expect(stdout).toContain(`: ${join(out, 'clusters')}\n`)
     expect(stdout).toContain(`report: ${join(out, 'report.html')}\n`)
     const names = [
       'assignments.csv',
       'assignments.json',
+      'clusters',
+      'duplicates.csv',
       'head.safetensors',
       'metrics.json',
+      'quality.json',
       'report.html',
     ]
     expect((await readdir(out)).sort()).toEqual(names)
@@ -72,6 +90,15 @@ describe('keeplight cluster', () => {
       expect([0, 1, 2, 3]).toContain(cluster)
       expect(probability).toBeGreaterThanOrEqual(second)
       expect(probability + second).toBeLessThanOrEqual(1.000002)
+    }
+
+    // Each image has a link in the folder of its cluster.
+    for (const row of rows.slice(1)) {
+      const [path, cluster] = row.split(',')
+      const links = (await readdir(join(out, 'clusters', cluster))).map((name) =>
+        realpath(join(out, 'clusters', cluster, name)),
+      )
+      expect(await Promise.all(links)).toContain(await realpath(join(pictures, path)))
     }
 
     const head = parseSafetensors(await readFile(join(out, 'head.safetensors')))
@@ -146,6 +173,37 @@ describe('keeplight cluster', () => {
     for (const name of ['assignments.csv', 'head.safetensors']) {
       expect(await readFile(join(out, name))).toEqual(await readFile(join(folder, 'out', name)))
     }
+  })
+
+  it('check lists copies and broken images, and needs no GPU for that', async () => {
+    const twin = join(pictures, 'a twin.png')
+    const broken = join(pictures, 'broken.jpg')
+    await copyFile(join(pictures, drawn[3]), twin)
+    await writeFile(broken, 'no picture')
+    const out = join(folder, 'checked')
+    const options = ['--no-look-alikes', '--json', '--quiet', '--out', out]
+    const { code, stdout, errors } = await run('check', pictures, ...options)
+    await Promise.all([rm(twin), rm(broken)])
+    expect([code, errors]).toEqual([0, []])
+    const found = JSON.parse(stdout) as Record<string, unknown>
+    expect(found).toMatchObject({
+      counts: { images: 25, copyGroups: 1, copies: 1, broken: 1 },
+      copies: [
+        {
+          kind: 'bytes',
+          best: { path: 'a twin.png', width: 160, height: 120 },
+          others: [{ path: drawn[3], relation: 'same bytes', similarity: 1 }],
+        },
+      ],
+      broken: [{ path: 'broken.jpg', message: expect.stringContaining('not a JPEG') }],
+    })
+    const [head, first, second, end] = (await readFile(join(out, 'duplicates.csv'), 'utf8')).split(
+      '\n',
+    )
+    expect(head).toBe('group,kind,path,keep,relation,similarity,width,height,bytes')
+    expect(first).toMatch(/^1,bytes,a twin\.png,yes,best,1,160,120,\d+$/)
+    expect(second).toMatch(/^1,bytes,.*,no,same bytes,1,160,120,\d+$/)
+    expect(end).toBe('')
   })
 
   it('names a broken image among good ones, and leaves it out', async () => {
@@ -333,6 +391,23 @@ describe('keeplight', () => {
     ]) {
       expect(more).toContain(option)
     }
+  })
+
+  it('doctor finds this machine sound, and says what is missing for a driver that is not there', async () => {
+    const { code, stdout } = await run('doctor')
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/\nok +adapter llvmpipe.*software.*f16, subgroups/)
+    expect(stdout).toMatch(/\nok +computation: a product of matrices has the right values\n/)
+    const nowhere = { VK_DRIVER_FILES: '/nowhere.json', VK_ICD_FILENAMES: '/nowhere.json' }
+    const broken = await startCli(cache, ['doctor', '--json'], nowhere).finished
+    expect([broken.code, broken.errors]).toEqual([5, []])
+    const { ok, findings } = JSON.parse(broken.stdout) as {
+      ok: boolean
+      findings: { name: string; status: string; remedy?: string }[]
+    }
+    const problems = findings.filter(({ status }) => status === 'problem')
+    expect([ok, problems.map(({ name }) => name)]).toEqual([false, ['Vulkan drivers', 'adapter']])
+    expect(problems[0].remedy).toMatch(/^unset VK_DRIVER_FILES/)
   })
 
   it('info shows adapter, features, limits and speed', async () => {

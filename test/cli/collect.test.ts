@@ -1,4 +1,13 @@
-import { appendFile, copyFile, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises'
+import {
+  appendFile,
+  copyFile,
+  mkdtemp,
+  readFile,
+  rename,
+  rm,
+  utimes,
+  writeFile,
+} from 'node:fs/promises'
 import { readdirSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,7 +17,8 @@ import { joinCollected, modelNames } from '../../src/cli/mixedModel.ts'
 import { concatFeatures } from '../../src/model/features.ts'
 import { errorOf } from '../support/errorOf.ts'
 import type { Collected, Encoder } from '../../src/cli/collect.ts'
-import { Terminal } from '../../src/cli/terminal.ts'
+import { Looks } from '../../src/cli/looks.ts'
+import { Pace, Terminal } from '../../src/cli/terminal.ts'
 import { openCollection } from '../../src/data/openCollection.node.ts'
 import { compileWorker } from '../data/compileWorker.ts'
 import { makeTar } from '../support/archives.ts'
@@ -148,6 +158,80 @@ describe('collectFeatures', () => {
     expect([third.embedded, readThird]).toEqual([0, 6]) // known by content, after a look
   })
 
+  it('embeds only what a grown and renamed collection has new, as a folder and as an archive', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'keeplight-grown-'))
+    const items = await Promise.all(
+      drawn.slice(0, 9).map(async (name) => ({
+        name: name.replace('/', '-'),
+        content: new Uint8Array(await readFile(join(pictures, name))),
+      })),
+    )
+    const archive = `${folder}.tar`
+    const options = { views: 0, cacheFolder, terminal, decoding: { workerUrl, workers: 1 } }
+    const counts = async (path: string): Promise<number[]> => {
+      const encoder = new MeanEncoder()
+      const { reused, embedded, kept } = await collectFeatures(
+        await openCollection(path),
+        encoder,
+        options,
+      )
+      // What the encoder was given is what was new.
+      expect(encoder.batches.reduce((sum, count) => sum + count, 0)).toBe(embedded)
+      return [reused, embedded, kept.length]
+    }
+    const write = (part: typeof items): Promise<unknown> =>
+      Promise.all(part.map(({ name, content }) => writeFile(join(folder, name), content)))
+    await write(items.slice(0, 6))
+    expect(await counts(folder)).toEqual([0, 6, 6])
+    await write(items.slice(6, 8))
+    await rename(join(folder, items[0].name), join(folder, 'renamed.png'))
+    expect(await counts(folder)).toEqual([6, 2, 8])
+    await writeFile(archive, makeTar(items))
+    expect(await counts(archive)).toEqual([8, 1, 9])
+    await writeFile(archive, makeTar([...items.slice(2), { ...items[0], name: 'renamed.png' }]))
+    await utimes(archive, new Date(), new Date(1e12))
+    expect(await counts(archive)).toEqual([8, 0, 8])
+    await Promise.all([rm(folder, { recursive: true }), rm(archive)])
+  })
+
+  it('takes clean features from a run with the usual views', async () => {
+    const rich = await collect(new MeanEncoder(), { views: 4 })
+    const encoder = new MeanEncoder()
+    const clean = await collect(encoder, { views: 0 })
+    expect([encoder.batches, clean.reused]).toEqual([[], 40])
+    expect(clean.features.clean).toEqual(rich.features.clean)
+    expect(clean.raw).toEqual(rich.raw)
+  })
+
+  it('notes what images look like, and looks later at those of an older cache', async () => {
+    const collection = await openCollection(pictures)
+    const decoding = { workerUrl, workers: 2 }
+    const look = async (cached: boolean) => {
+      const options = { cacheFolder: cached ? cacheFolder : undefined, terminal, decoding }
+      const looks = new Looks(collection, options)
+      const { kept } = await collectFeatures(collection, new MeanEncoder(), {
+        ...{ ...options, views: 0, looks },
+      })
+      const first = looks.seenOf(kept).length
+      await looks.complete(kept)
+      looks.close()
+      return { first, all: kept.map((index) => looks.at(index)) }
+    }
+    const fresh = await look(false)
+    expect([fresh.first, fresh.all.length]).toEqual([40, 40])
+    await collect(new MeanEncoder(), { views: 0 }) // as a version without looks left it
+    const later = await look(true)
+    const again = await look(true)
+    expect([later.first, again.first]).toEqual([0, 40])
+    expect(again.all).toEqual(later.all)
+    const { width, height, bytes } = later.all[0].appearance
+    expect({ width, height, bytes }).toEqual({
+      ...{ width: 160, height: 120 },
+      bytes: (await readFile(join(pictures, drawn[0]))).length,
+    })
+    expect(later.all[0].hash).toBe(fresh.all[0].hash)
+  })
+
   it('embeds anew for another model, other views, or without the cache', async () => {
     await collect(new MeanEncoder())
     for (const run of [
@@ -240,6 +324,21 @@ describe('collectFeatures', () => {
       expect.stringContaining("the cache /sys/keeplight can't be used"),
     )
     warn.mockRestore()
+  })
+})
+
+describe('Pace', () => {
+  it('counts nothing that came from the cache for the rate', () => {
+    vi.useFakeTimers({ toFake: ['performance'] })
+    const pace = new Pace(100, 40)
+    expect(pace.describe(40)).toBe('starting')
+    vi.advanceTimersByTime(2000)
+    expect(pace.describe(60)).toBe('10/s, 4.0 s left')
+    pace.skip(50)
+    expect(pace.describe(60)).toBe('5.0/s, 8.0 s left')
+    pace.skip(100)
+    expect(pace.describe(100)).toBe('cached')
+    vi.useRealTimers()
   })
 })
 

@@ -34,19 +34,15 @@ const assignment = (path: string, cluster: number, probability: number): Assignm
   label: path.split('/')[0],
 })
 
-const sheets = (assignments: Assignment[], k: number) =>
-  makeContactSheets(assignments, k, {
-    collection: folderCollection({
-      root,
-      files: [...drawn, 'broken.png', 'gone.png'],
-      labels: undefined,
-      classes: [],
-      ignored: 0,
-    }),
-    out: join(root, 'results/here'),
-    terminal,
-    decoding: { workerUrl },
-  })
+const allSheets = (assignments: Assignment[], k: number, more: string[] = []) => {
+  const files = [...drawn, 'broken.png', 'gone.png']
+  const folder = { root, files, labels: undefined, classes: [], ignored: 0 }
+  const out = join(root, 'results/here')
+  const options = { collection: folderCollection(folder), out, terminal, decoding: { workerUrl } }
+  return makeContactSheets(assignments, k, options, more)
+}
+const sheets = async (assignments: Assignment[], k: number) =>
+  (await allSheets(assignments, k)).clusters
 
 describe('makeContactSheets', () => {
   it('orders by falling probability, with sizes, medians, links and the most frequent class', async () => {
@@ -63,6 +59,17 @@ describe('makeContactSheets', () => {
     expect(first.majority).toEqual({ label: c.split('/')[0], share: 2 / 3 })
     expect(second).toMatchObject({ size: 1, majority: { label: e.split('/')[0], share: 1 } })
     expect(first.surest[0].thumbnail).toMatchObject({ width: 149, height: 112 })
+  })
+
+  it('draws further pictures in the same pass', async () => {
+    const [a, , , d] = drawn
+    const { clusters, pictureOf } = await allSheets([assignment(a, 0, 0.9)], 2, [d, 'gone.png'])
+    expect(pictureOf(a)).toEqual({
+      href: clusters[0].surest[0].href,
+      thumbnail: clusters[0].surest[0].thumbnail,
+    })
+    expect(pictureOf(d)).toMatchObject({ href: `../../${d}`, thumbnail: { height: 112 } })
+    expect(pictureOf('gone.png').thumbnail).toBeUndefined()
   })
 
   it('shows empty clusters and files that are gone or broken', async () => {

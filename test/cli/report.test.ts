@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { CHROMIUM_FLAGS, findChromium } from '../../scripts/adapters.mjs'
 import { renderReport } from '../../src/cli/report.ts'
 import { escapeHtml, hrefOf, markup } from '../../src/cli/report/html.ts'
-import { sampleReport } from './sampleReport.ts'
+import { sampleFindings, sampleReport } from './sampleReport.ts'
 
 /** Fifty file names that ran scripts, or asked for something, in somebody's report once. */
 const payloads = [
@@ -103,6 +103,7 @@ describe('the report in Chromium', () => {
     const data = await sampleReport(7, (cluster, image) => payloads[(cluster * 7 + image) % 50])
     const hostile = {
       ...data,
+      ...sampleFindings(data),
       title: payloads[17],
       broken: payloads.map((path) => ({ path, message: path })),
       confusion: data.confusion && { ...data.confusion, classes: payloads.slice(0, 8) },
@@ -128,13 +129,13 @@ describe('the report in Chromium', () => {
 
   it('shows every picture, and has no wider page than the window, wide or narrow', async () => {
     const data = await sampleReport(13, (cluster, image) => `kind ${cluster}/image ${image}.jpg`)
-    const { page, problems } = await open(renderReport(data))
+    const { page, problems } = await open(renderReport({ ...data, ...sampleFindings(data) }))
     for (const width of [1280, 360]) {
       await page.setViewportSize({ width, height: 800 })
       const pictures = await page
         .locator('img')
         .evaluateAll((all) => all.map((img) => (img as HTMLImageElement).naturalWidth))
-      expect(pictures).toHaveLength(8 * 13 + 8 * 4)
+      expect(pictures).toHaveLength(8 * 13 + 8 * 4 + 6 + 7 + 3)
       expect(Math.min(...pictures)).toBeGreaterThan(0)
       expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(
         width,
@@ -196,6 +197,11 @@ describe('renderReport', () => {
       confusion: undefined,
       broken: [],
       trace: [],
+      restarts: {
+        ...data.restarts,
+        accuracy: undefined,
+        restarts: data.restarts.restarts.map((run) => ({ ...run, accuracy: undefined })),
+      },
       scores: data.scores.map(({ method, inertia, agreement }) => ({ method, inertia, agreement })),
       clusters: [
         ...data.clusters.map((cluster) => ({ ...cluster, majority: undefined })),
@@ -205,6 +211,26 @@ describe('renderReport', () => {
     expect(report).toContain('No image fell into this cluster.')
     expect(report).not.toContain('ACC</th>')
     expect(report).not.toMatch(/undefined|NaN|Infinity/)
+    expect(report).not.toContain('To look at')
+    expect(report).not.toContain('Most and least certain')
+  })
+
+  it('lists findings with their figures, and how many are not shown', async () => {
+    const data = await sampleReport(2, (cluster, image) => `${cluster}-${image}.jpg`)
+    const text = renderReport({ ...data, ...sampleFindings(data) }).replace(/\s+/g, ' ')
+    const parts = [
+      '4 images (25.0 %) uncertain: the cluster is less than twice as probable',
+      '30 pictures more than once, 41 files to spare',
+      'And 28 groups more.',
+      'a cosine of 0.912 or more; two images of this collection have 0.104 in the mean',
+      'Odd shape <span class="soft">14</span>',
+      '<li class="gap">12 more</li>',
+      '<dt>copies</dt> <dd>41</dd>',
+      'title="0-0.jpg — 640×480, at length"',
+    ]
+    expect(parts.filter((part) => !text.includes(part))).toEqual([])
+    const none = { copies: { total: 0, spare: 0, groups: [] }, issues: [] }
+    expect(renderReport({ ...data, toLook: none })).not.toContain('To look at')
   })
 })
 

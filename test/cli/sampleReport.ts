@@ -1,5 +1,11 @@
 import sharp from 'sharp'
-import type { ReportCluster, ReportData, ReportImage } from '../../src/cli/report/data.ts'
+import type {
+  ReportCluster,
+  ReportData,
+  ReportGroup,
+  ReportImage,
+  ReportTile,
+} from '../../src/cli/report/data.ts'
 import { drawScene, sceneKinds } from '../../src/data/scenes.ts'
 
 /** A report's data with drawn pictures, one kind a cluster; `nameOf` names the files. */
@@ -70,16 +76,22 @@ export async function sampleReport(
     },
     trace: steps.map((step) => ({
       step,
+      learningRate: 1e-3,
       total: -9 + 9 * Math.exp(-step / 90) + 0.15 * Math.sin(step),
       crossEntropy: 2.3 * Math.exp(-step / 120),
       confidence: 2.3 * Math.exp(-step / 80),
       negativeEntropy: -4.6 + Math.exp(-step / 50),
     })),
-    restarts: [
-      { seed: 0, inertia: 0.3321, loss: -8.91 },
-      { seed: 1, inertia: 0.312, loss: -9.01 },
-      { seed: 2, inertia: 0.3502, loss: -8.7 },
-    ],
+    restarts: {
+      restarts: [
+        { seed: 0, inertia: 0.3321, loss: -8.91, accuracy: 0.91 },
+        { seed: 1, inertia: 0.312, loss: -9.01, accuracy: 0.968 },
+        { seed: 2, inertia: NaN, loss: NaN, diverged: { step: 12, terms: [] } },
+      ],
+      inertia: { mean: 0.32205, deviation: 0.0142, best: 0.312 },
+      loss: { mean: -8.96, deviation: 0.07, best: -9.01 },
+      accuracy: { mean: 0.939, deviation: 0.041, best: 0.968 },
+    },
     kept: 1,
     broken: [{ path: nameOf(0, 0), message: 'damaged: premature end of JPEG image' }],
     settings: [
@@ -111,4 +123,44 @@ async function sampleImage(cluster: number, image: number, path: string): Promis
     label: sceneKinds[image % 11 === 10 ? (cluster + 1) % sceneKinds.length : cluster],
   }
   return { assignment, href: path, thumbnail: { ...crop, bytes } }
+}
+
+/** The sections on findings and certainty, with pictures of the contact sheets. */
+export function sampleFindings({
+  clusters,
+}: ReportData): Required<Pick<ReportData, 'toLook' | 'certainty'>> {
+  const images = clusters.flatMap(({ surest }) => surest)
+  const tile = (i: number, note: string): ReportTile => {
+    const { assignment, href, thumbnail } = images[i % images.length]
+    return { path: assignment.path, href, thumbnail, note, about: `${note}, at length` }
+  }
+  const group = (first: number, notes: readonly string[]): ReportGroup => ({
+    tiles: notes.map((note, i) => ({ ...tile(first + i, note), best: i === 0 })),
+    omitted: first,
+  })
+  return {
+    certainty: {
+      uncertain: 4,
+      most: [0, 1, 2].map((i) => tile(i, `${i} · 99.9 %`)),
+      least: [3, 4, 5].map((i) => tile(i, `${i} · 30.0 %`)),
+    },
+    toLook: {
+      copies: {
+        total: 30,
+        spare: 41,
+        groups: [
+          group(0, ['640×480', 'same bytes', 'mirrored']),
+          group(4, ['9×9', 'turned right and mirrored']),
+        ],
+      },
+      lookAlikes: {
+        ...{ total: 2, threshold: 0.912, background: 0.104 },
+        groups: [group(2, ['640×480', '0.953'])],
+      },
+      issues: [
+        { kind: 'blurry', total: 1, tiles: [tile(6, '0.021')] },
+        { kind: 'odd-shape', total: 14, tiles: [tile(7, '380×60'), tile(8, '900×90')] },
+      ],
+    },
+  }
 }

@@ -202,8 +202,8 @@ export const faults = [
       ],
       [
         'mean and variance exchanged',
-        'let invStd = statistics[params.columns + c];',
-        'let invStd = statistics[c];',
+        'let invStd = statistics[(batch * 2u + 1u) * params.columns + c];',
+        'let invStd = statistics[batch * 2u * params.columns + c];',
       ],
       ['gradient of the mean left out', '(dB + normalized * dW) / n', '(normalized * dW) / n'],
     ],
@@ -363,7 +363,11 @@ export const faults = [
     ['kernels/scpLoss.test.ts'],
     [
       ['mean over both views', 'let mean = sum / f32(B);', 'let mean = sum / f32(2u * B);'],
-      ['half of the cross-entropy', 'crossEntropy += 0.5 *', 'crossEntropy +='],
+      [
+        'half of the cross-entropy',
+        'crossEntropy += params.forward * cePQ',
+        'crossEntropy += cePQ',
+      ],
       ['ratio of the confidence', 'exp(lp + lq - logOverlap)', 'exp(lp + lq)'],
     ],
   ),

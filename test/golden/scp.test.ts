@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { MlpHead, type HeadWeights } from '../../src/model/mlpHead.ts'
+import type { HeadWeights } from '../../src/model/mlpHead.ts'
 import { parseSafetensors, type SafetensorsFile } from '../../src/model/safetensors.ts'
 import { record } from '../../src/runtime/plan.ts'
 import { scpLoss } from '../../src/runtime/ops/scpLoss.ts'
@@ -7,7 +7,8 @@ import { gatherRows } from '../../src/runtime/ops/gatherRows.ts'
 import { backward } from '../../src/runtime/tape.ts'
 import { scope } from '../../src/runtime/tensor.ts'
 import { cosineSchedule } from '../../src/train/schedule.ts'
-import { scpStep, TrainingState } from '../../src/train/scpStep.ts'
+import { ScpAdapter } from '../../src/train/scpAdapter.ts'
+import { trainingStep, TrainingState } from '../../src/train/trainingState.ts'
 import { expectClose } from '../support/compare.ts'
 import { useDevice } from '../support/device.ts'
 import { describeGolden, readGolden } from '../support/golden.ts'
@@ -51,13 +52,13 @@ describeGolden('SCP training runs', () => {
     const batch = setting('batch')
     const perEpoch = Math.floor(n / batch)
     const steps = setting('epochs') * perEpoch
-    const head = new MlpHead(device(), {
-      widths: [d, hidden, hidden, hidden, hidden, k],
-      batchNorm: file.metadata.get('batch_norm') === 'True',
-    })
-    head.write(weightsOf(file, 'init'))
-    const state = new TrainingState(device(), head, cosineSchedule(steps, setting('lr')))
     const weights = { crossEntropy: 1, confidence: 1, entropy: setting('alpha') }
+    const widths = [d, hidden, hidden, hidden, hidden, k]
+    const norm = file.metadata.get('batch_norm') === 'True' ? 'batch' : 'none'
+    const adapter = new ScpAdapter(device(), { widths, norm }, weights)
+    const { head } = adapter
+    head.write(weightsOf(file, 'init'))
+    const state = new TrainingState(adapter, cosineSchedule(steps, setting('lr')))
 
     const store = new Float32Array(2 * n * d)
     store.set(file.float32('features_a'))
@@ -83,7 +84,11 @@ describeGolden('SCP training runs', () => {
     head.write(weightsOf(file, 'init'))
 
     const plan = await record(device(), { index }, (inputs) => {
-      scope(() => scpStep(head, state, gatherRows(features, inputs.index), weights))
+      scope(() => {
+        const rows = gatherRows(features, inputs.index).view([1, 2 * batch, d])
+        const images = inputs.index.view([1, 2 * batch])
+        trainingStep(adapter, state, { features: rows, images, step: state.step })
+      })
     })
     const compare = async (prefix: string): Promise<void> => {
       const actual = await head.read()
@@ -99,7 +104,7 @@ describeGolden('SCP training runs', () => {
     await compare('final')
 
     const trace = file.float32('trace')
-    const rows = await state.readTrace()
+    const rows = await state.readTrace(0, steps)
     expect(rows).toHaveLength(steps)
     rows.forEach((row, step) => {
       const [total, ce, con, ent, lr] = trace.subarray(step * 5, step * 5 + 5)
@@ -115,6 +120,6 @@ describeGolden('SCP training runs', () => {
     plan.dispose()
     for (const tensor of [logits, features, index]) tensor.dispose()
     state.dispose()
-    head.dispose()
+    adapter.dispose()
   })
 })

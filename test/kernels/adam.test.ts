@@ -75,17 +75,21 @@ describe('adam', () => {
     await check(5, true, 0.5)
   })
 
-  it('advance writes its own row of the trace and counts the step', async () => {
+  it('advance writes its own row of the trace for every run and counts the steps', async () => {
+    const table = adamTable([0.5, 0.25, 0.125])
     const tensors = {
-      terms: device().tensor(Float32Array.from([1, 2, 3, 4]), [4]),
-      schedule: device().tensor(adamTable([0.5, 0.25, 0.125]), [3, 4]),
-      step: device().tensor(new Uint32Array([1, 9]), [2]),
-      trace: device().tensor(new Float32Array(15).fill(-1), [3, 5]),
+      terms: device().tensor(Float32Array.from([1, 10, 2, 20, 3, 30]), [3, 2]),
+      schedule: device().tensor(table, [3, 4]),
+      step: device().tensor(new Uint32Array([1, 9, 1, 7]), [2, 2]),
+      trace: device().tensor(new Float32Array(24).fill(-1), [3, 2, 4]),
+      current: device().tensor(new Float32Array(4).fill(-1), [1, 4]),
     }
-    device().dispatch(advanceKernel, tensors, { steps: 3 })
-    expect([...(await tensors.step.read())]).toEqual([2, 9])
-    const rest = Array<number>(5).fill(-1)
-    expect([...(await tensors.trace.read())]).toEqual([...rest, 1, 2, 3, 4, 0.25, ...rest])
+    device().dispatch(advanceKernel, tensors, { steps: 3, runs: 2, terms: 3 })
+    expect([...(await tensors.step.read())]).toEqual([2, 9, 2, 7])
+    const rest = Array<number>(8).fill(-1)
+    const rows = [1, 2, 3, 0.25, 10, 20, 30, 0.25]
+    expect([...(await tensors.trace.read())]).toEqual([...rest, ...rows, ...rest])
+    expect(await tensors.current.read()).toEqual(table.subarray(4, 8))
   })
 })
 

@@ -128,7 +128,7 @@ describe('batchNorm', () => {
             dOut: { data: dOut, shape: [rows, columns] },
           },
           { dX: [rows, columns], dWeight: [columns], dBias: [columns] },
-          { rows, columns },
+          { runs: 1, batches: 1, rows, columns },
         )
         expectClose('dX', results.dX!, dX!, 1e-4)
         expectClose('dWeight', results.dWeight!, dWeight!, 1e-4)
@@ -154,7 +154,7 @@ describe('batchNorm', () => {
       batchNormEvalKernel({ relu, vector: columns % 4 === 0 }),
       inputs,
       { out: [rows, columns] },
-      { rows, columns, eps },
+      { runs: 1, rows, columns, eps },
     )
     expectClose('out', out!, normalize(x, weight, bias, fixed, options), 1e-5)
     const [dX, dWeight, dBias] = differences(
@@ -167,7 +167,7 @@ describe('batchNorm', () => {
       batchNormEvalBackwardKernel({ relu }),
       { ...inputs, dOut: { data: dOut, shape: [rows, columns] } },
       { dX: [rows, columns], dWeight: [columns], dBias: [columns] },
-      { rows, columns, eps },
+      { runs: 1, rows, columns, eps },
     )
     expectClose('dX', results.dX!, dX!, 1e-4)
     expectClose('dWeight', results.dWeight!, dWeight!, 1e-4)
@@ -216,7 +216,7 @@ async function train(
       statistics: saved,
       out,
     },
-    { rows, columns, eps, momentum: 0.1 },
+    { runs: 1, batches: 1, rows, columns, eps, momentum: 0.1 },
   )
   return { out: await out.read(), saved: await saved.read(), state: await state.read() }
 }

@@ -358,7 +358,7 @@ describe('matmul', () => {
         residual: operand(residual!),
       },
       { out: [size] },
-      { size, n, slabs },
+      { size, m: rows, n, slabs },
     )
     expectClose('matmulReduce', out!, expected, 2e-6)
   })

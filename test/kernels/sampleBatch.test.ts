@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { permute, permuteWgsl } from '../../src/kernels/permutation.ts'
 import { defineKernel, readWrite } from '../../src/kernels/kernel.ts'
 import { philox, philoxWgsl } from '../../src/kernels/random.ts'
-import { drawRow, sampleBatchKernel } from '../../src/kernels/sampleBatch.ts'
+import { drawBatch, sampleBatchKernel, type Draw } from '../../src/kernels/sampleBatch.ts'
 import { normalWgsl } from '../../src/kernels/random.ts'
 import { useDevice } from '../support/device.ts'
 import { randomArray } from '../support/random.ts'
@@ -98,7 +98,7 @@ describe('sampleBatch', () => {
 
   async function sample(
     step: number,
-    { noise = 0, chunk = views * count, withPairs = true } = {},
+    { noise = 0, chunk = views * count, withPairs = true, sides = 0 } = {},
   ): Promise<Float32Array> {
     const out = device().tensor(new Float32Array(2 * batch * dimension).fill(NaN), [
       2 * batch,
@@ -114,11 +114,14 @@ describe('sampleBatch', () => {
           neighbours: device().tensor(neighbours, [count * pairs]),
           state: device().tensor(new Uint32Array([step, 11]), [2]),
           out,
+          images: device().empty([2 * batch], 'u32'),
         },
         {
+          runs: 1,
           batch,
           count,
           views,
+          sides,
           pairs: withPairs ? pairs : 0,
           dimension,
           stepsPerEpoch: 2,
@@ -133,7 +136,7 @@ describe('sampleBatch', () => {
 
   it.each([0, 1, 2, 5])('draws the rows that its TypeScript twin names, step %i', async (step) => {
     for (const withPairs of [true, false]) {
-      const actual = await sample(step, { withPairs })
+      const actual = [...(await sample(step, { withPairs }))]
       const settings = {
         batch,
         count,
@@ -141,12 +144,16 @@ describe('sampleBatch', () => {
         stepsPerEpoch: 2,
         neighbours: withPairs ? neighbours : new Uint32Array(),
       }
-      const expected = Array.from({ length: 2 * batch }, (_, row) => {
-        const { image, view } = drawRow(row, step, 11, settings)
-        const start = (view * count + image) * dimension
-        return [...store.subarray(start, start + dimension)]
-      })
-      expect([...actual]).toEqual(expected.flat())
+      const draws = drawBatch(step, 11, settings)
+      const rowsOf = (draws: readonly Draw[]): number[] =>
+        draws.flatMap(({ image, view }) => {
+          const start = (view * count + image) * dimension
+          return [...store.subarray(start, start + dimension)]
+        })
+      expect(actual).toEqual(rowsOf(draws))
+      // The same images, but each side of a pair has its view.
+      const sided = draws.map(({ image }, row) => ({ image, view: Math.floor(row / batch) }))
+      expect([...(await sample(step, { withPairs, sides: 1 }))]).toEqual(rowsOf(sided))
     }
   })
 
@@ -159,7 +166,9 @@ describe('sampleBatch', () => {
   it('shows every image of an epoch at most once', () => {
     const settings = { batch, count, views, stepsPerEpoch: 2, neighbours: new Uint32Array() }
     const images = [0, 1].flatMap((step) =>
-      Array.from({ length: batch }, (_, row) => drawRow(row, step, 11, settings).image),
+      drawBatch(step, 11, settings)
+        .slice(0, batch)
+        .map(({ image }) => image),
     )
     expect(new Set(images).size).toBe(2 * batch)
   })

@@ -136,6 +136,7 @@ describe('transformerBlock', () => {
       const count = device.tensor(new Uint32Array(2), [2])
       const terms = device.tensor(new Float32Array(4), [4])
       const trace = device.tensor(new Float32Array(steps * 5), [steps, 5])
+      const current = device.tensor(new Float32Array(4), [1, 4])
       const adapted = (weight: F32, name: 'qkv' | 'fc2'): F32 => {
         const product = matmul(adapters.get(`${name}B`), adapters.get(`${name}A`))
         return add(weight, product)
@@ -151,7 +152,11 @@ describe('transformerBlock', () => {
           const loss = mean(multiply(error, error))
           backward(loss, adapters.list())
           adam(adapters, { moments, squares }, schedule, count)
-          device.dispatch(advanceKernel, { terms, schedule, step: count, trace }, { steps })
+          device.dispatch(
+            advanceKernel,
+            { terms, schedule, step: count, trace, current },
+            { steps, runs: 1, terms: 4 },
+          )
           return { loss }
         })
     }

@@ -2,6 +2,13 @@ export interface ScpWeights {
   readonly crossEntropy: number
   readonly confidence: number
   readonly entropy: number
+  /** Weights of CE(p, q) and CE(q, p). Default ½ each. */
+  readonly forward?: number
+  readonly reverse?: number
+  /** 0: no gradient through the targets. Default 1. */
+  readonly targets?: number
+  /** Factor on the entropies' sum. Default 1. */
+  readonly views?: number
 }
 
 /** Loss terms and their weighted gradient in f64, by the definitions of the paper. */
@@ -30,28 +37,32 @@ export function scpLoss(
     const top = Math.max(...s)
     return top + Math.log(s.reduce((sum, value) => sum + Math.exp(value - top), 0))
   })
+  const { forward = 0.5, reverse = 0.5, targets = 1, views = 1 } = weights
   let crossEntropy = 0
   let confidence = 0
   a.forEach(({ p, log }, i) => {
-    crossEntropy -= (dot(p, b[i]!.log) + dot(b[i]!.p, log)) / (2 * batch)
+    crossEntropy -= (forward * dot(p, b[i]!.log) + reverse * dot(b[i]!.p, log)) / batch
     confidence -= overlap[i]! / batch
   })
-  const entropy = means.reduce((sum, mean, v) => sum + dot(mean, logMean[v]!), 0)
+  const entropy = views * means.reduce((sum, mean, v) => sum + dot(mean, logMean[v]!), 0)
   const gradient = new Float64Array(2 * batch * clusters)
   for (let row = 0; row < 2 * batch; row++) {
     const view = row < batch ? 0 : 1
     const i = row % batch
     const own = view === 0 ? a[i]! : b[i]!
     const other = view === 0 ? b[i]! : a[i]!
+    // Of the direction in which this view is the target, and of the other.
+    const [target, predicted] = view === 0 ? [forward, reverse] : [reverse, forward]
     const ce = -dot(own.p, other.log)
     const meanLog = dot(own.p, logMean[view]!)
     for (let k = 0; k < clusters; k++) {
       const p = own.p[k]!
       const r = Math.exp(own.log[k]! + other.log[k]! - overlap[i]!)
       gradient[row * clusters + k] =
-        (weights.crossEntropy * 0.5 * (p - other.p[k]! + p * (-other.log[k]! - ce)) +
+        (weights.crossEntropy *
+          (predicted * (p - other.p[k]!) + target * targets * p * (-other.log[k]! - ce)) +
           weights.confidence * (p - r) +
-          weights.entropy * p * (logMean[view]![k]! - meanLog)) /
+          weights.entropy * views * p * (logMean[view]![k]! - meanLog)) /
         batch
     }
   }

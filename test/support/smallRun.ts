@@ -1,5 +1,11 @@
-import { cluster, drawScene, embedImages, sceneKinds } from '../../src/index.ts'
-import type { Device, TraceRow, VisionModel } from '../../src/index.ts'
+import { cluster, drawScene, embedImages, sceneKinds, viewPicture } from '../../src/index.ts'
+import type {
+  ClusterOptions,
+  ClusterResult,
+  Device,
+  TraceRow,
+  VisionModel,
+} from '../../src/index.ts'
 import { sha256 } from './sha256.ts'
 
 /**
@@ -25,6 +31,14 @@ export interface SmallRun {
   readonly losses: readonly number[]
   /** Last loss of each restart, whose seeds differ. */
   readonly restarts: readonly number[]
+  /** Assignments of both restarts. */
+  readonly assignments: string
+  /** Trace, head and assignments of shorter runs: on features that stay on the host and stream. */
+  readonly streamed: string
+  /** The same run on features that lie on the GPU. */
+  readonly resident: string
+  /** The same on views made fresh each epoch. */
+  readonly online: string
 }
 
 export async function smallRun(device: Device, model: VisionModel): Promise<SmallRun> {
@@ -42,20 +56,36 @@ export async function smallRun(device: Device, model: VisionModel): Promise<Smal
     minSteps: 12,
     batch: 6,
   })
-  const head = [...result.head].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, { data }]) => data)
+  const short = async (options: Partial<ClusterOptions>): Promise<string> => {
+    const settings = { device, seed: 6, k: 3, noise: 1, pairs: 2, restarts: 2, epochs: 1 }
+    const run = await cluster(features, { ...settings, minSteps: 4, batch: 4, ...options })
+    return sha256([traceOf(run), ...headOf(run), ...run.runs])
+  }
+  const views = pictures.map((picture, i) => viewPicture(picture, model.preprocess, i))
   return {
     pixels: await sha256(pictures.map(({ data }) => data)),
     features: await sha256([features.clean, features.augmented]),
     embedded: await sha256([embedded.data]),
-    trace: await sha256([Float64Array.from(result.trace.flatMap(rowValues))]),
-    head: await sha256(head),
+    trace: await sha256([traceOf(result)]),
+    head: await sha256(headOf(result)),
     probabilities: await sha256([result.probabilities]),
     losses: result.trace.map(({ total }) => total),
     restarts: result.restarts.map(({ loss }) => loss),
+    assignments: await sha256(result.runs),
+    streamed: await short({ memoryBudget: 0 }),
+    resident: await short({}),
+    online: await short({ online: { encoders: [{ model, pictures: () => views }], refresh: 2 } }),
   }
 }
 
+/** In the order of their names. */
+const headOf = ({ head }: ClusterResult): Float32Array[] =>
+  [...head].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, { data }]) => data)
+
+const traceOf = ({ trace }: ClusterResult): Float64Array =>
+  Float64Array.from(trace.flatMap(rowValues))
+
 function rowValues(row: TraceRow): number[] {
   const { step, total, crossEntropy, confidence, negativeEntropy, learningRate } = row
-  return [step, total, crossEntropy, confidence, negativeEntropy, learningRate]
+  return [step, total, crossEntropy!, confidence!, negativeEntropy!, learningRate]
 }

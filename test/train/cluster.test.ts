@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import { randomUniform } from '../../src/kernels/random.ts'
 import type { Features } from '../../src/model/features.ts'
-import { cluster, inertiaOf, scpSettings } from '../../src/train/cluster.ts'
+import { cluster } from '../../src/train/cluster.ts'
 import { kmeans } from '../../src/train/kmeans.ts'
+import { inertiaOf } from '../../src/train/predictRuns.ts'
+import { scpSettings } from '../../src/train/scpSettings.ts'
 import { clusteringAccuracy } from '../../src/train/metrics.ts'
 import { hashBits } from '../support/compare.ts'
 import { useDevice } from '../support/device.ts'
@@ -34,7 +36,7 @@ describe('cluster', () => {
       device: device(),
       ...quick,
       minSteps: 120,
-      onProgress: ({ restart, step, steps }) => progress.push(restart * steps + step),
+      onProgress: ({ restart, runs, step, steps }) => progress.push(restart * steps + runs * step),
     })
     expect(clusteringAccuracy(labels, result.assignments)).toBeGreaterThan(0.95)
     expect(result.steps).toBe(120)

@@ -22,6 +22,8 @@ describe('a whole small run', () => {
     expect(first.losses.every(Number.isFinite)).toBe(true)
     const [one, other] = first.restarts
     expect(one).not.toBe(other)
+    expect(first.streamed).toBe(first.resident)
+    expect(first.online).not.toBe(first.resident)
     expect(await smallRun(device(), model)).toEqual(first)
   })
 })

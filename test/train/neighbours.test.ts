@@ -26,6 +26,21 @@ describe('nearestNeighbours', () => {
     expect([...parts]).toEqual([...whole])
   })
 
+  it('gives the same for data that the GPU does not hold as a whole', async () => {
+    const [count, dimension] = [150, 5]
+    const data = randomArray(count * dimension, 7)
+    // Equal distances across parts, rows that are not finite, and a last part smaller than the lists.
+    for (const to of [70, 140]) data.copyWithin(to * dimension, 3 * dimension, 4 * dimension)
+    data.fill(NaN, 100 * dimension, 101 * dimension)
+    const options = { count, dimension, neighbours: 30 }
+    const before = device().stats().usedBytes
+    const whole = await nearestNeighbours(device(), data, options)
+    const memory = data.byteLength / 2
+    const parts = await nearestNeighbours(device(), data, { ...options, memory })
+    expect([...parts]).toEqual([...whole])
+    expect(device().stats().usedBytes).toBe(before)
+  })
+
   it('repeats what there is when the collection is smaller than the neighbourhood', async () => {
     const data = Float32Array.from([1, 0, 0.8, 0.6, 0, 1])
     const actual = await nearestNeighbours(device(), data, {

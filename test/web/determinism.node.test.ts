@@ -69,6 +69,7 @@ describe('on SwiftShader, in Node and in Chromium', () => {
     )
     expect(node.losses).toHaveLength(12)
     expect(new Set(node.losses).size).toBeGreaterThan(6)
+    expect(node.streamed).toBe(node.resident)
     expect(page).toEqual(node)
   })
 

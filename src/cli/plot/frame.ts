@@ -167,12 +167,18 @@ export function layOut(
   return { frame, legend: svg }
 }
 
-/** The whole of a plot as inline SVG; colours come from `plotStyle` in the page's style sheet. */
-export function drawPlot(options: PlotOptions, { width, height }: Frame, body: HtmlValue): Html {
+/** The whole of a plot as inline SVG, with `data` for scripts; colours come from `plotStyle` in the page's style sheet. */
+export function drawPlot(
+  options: PlotOptions,
+  { width, height }: Pick<Frame, 'width' | 'height'>,
+  body: HtmlValue,
+  data: Readonly<Record<string, number>> = {},
+): Html {
   const { title, description, heading = true } = options
   const id = createHash('sha256').update(`${title}\n${description}`).digest('hex').slice(0, 8)
   const described = description !== undefined
-  return markup`<svg class="plot" viewBox="0 0 ${width} ${height}" role="img" aria-labelledby="plot-${id}${described && `-t plot-${id}-d`}"><title id="plot-${id}${described && '-t'}">${title}</title>${
+  const attributes = Object.entries(data).map(([name, value]) => markup` data-${name}="${value}"`)
+  return markup`<svg class="plot"${attributes} viewBox="0 0 ${width} ${height}" role="img" aria-labelledby="plot-${id}${described && `-t plot-${id}-d`}"><title id="plot-${id}${described && '-t'}">${title}</title>${
     described && markup`<desc id="plot-${id}-d">${description}</desc>`
   }${heading && markup`<text class="heading" x="12" y="20">${title}</text>`}${body}</svg>`
 }

@@ -1,6 +1,6 @@
-import type { ReportCluster, ReportData, ReportImage } from './data.ts'
+import type { ReportCluster, ReportData, ReportImage, ReportPicture } from './data.ts'
 import { count, percent } from './format.ts'
-import { hrefOf, markup, raw, type Html } from './html.ts'
+import { hrefOf, markup, webpAddress, type Html } from './html.ts'
 
 /** All clusters at a glance: four pictures, name and size of each. */
 export function overview({ clusters, imageCount }: ReportData): Html {
@@ -63,9 +63,9 @@ function tileOf(image: ReportImage, majority: string | undefined): Html {
   </li>`
 }
 
-function picture({ thumbnail }: ReportImage, alt: string): Html {
+/** An image's thumbnail, or its name where there is none. */
+export function picture({ thumbnail }: ReportPicture, alt: string): Html {
   if (!thumbnail) return markup`<span>${alt}</span>`
   const { width, height, bytes } = thumbnail
-  const source = `data:image/webp;base64,${Buffer.from(bytes).toString('base64')}`
-  return markup`<img src="${raw(source)}" width="${width}" height="${height}" alt="${alt}" />`
+  return markup`<img src="${webpAddress(bytes)}" width="${width}" height="${height}" alt="${alt}" />`
 }

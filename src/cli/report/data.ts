@@ -1,9 +1,11 @@
+import type { QualityKind } from '../../data/quality.ts'
 import type { Assignment } from '../../train/assignments.ts'
 import type { ChooseKResult } from '../../train/chooseK.ts'
+import type { RestartScores } from '../restarts.ts'
+import type { Cloud } from './cloudData.ts'
 
-/** A picture of a contact sheet. */
-export interface ReportImage {
-  readonly assignment: Assignment
+/** An image as a report shows it. */
+export interface ReportPicture {
   /** Path from the report to the image file, where one exists. */
   readonly href?: string
   /** WebP bytes; undefined when the file could not be read again. */
@@ -12,6 +14,50 @@ export interface ReportImage {
     readonly height: number
     readonly bytes: Uint8Array
   }
+}
+
+/** A picture of a contact sheet. */
+export interface ReportImage extends ReportPicture {
+  readonly assignment: Assignment
+}
+
+/** A picture beside the contact sheets. */
+export interface ReportTile extends ReportPicture {
+  readonly path: string
+  /** A few words on the picture, and more of them when it is pointed at. */
+  readonly note: string
+  readonly about?: string
+  /** Set on the copy to keep. */
+  readonly best?: boolean
+}
+
+/** Pictures that belong together, and how many of them are not shown. */
+export interface ReportGroup {
+  readonly tiles: readonly ReportTile[]
+  readonly omitted: number
+}
+
+/** Images that somebody may want to throw away or mend. */
+export interface ToLook {
+  readonly copies: {
+    /** Groups in all; fewer are shown. */
+    readonly total: number
+    /** Files beside the best of each group. */
+    readonly spare: number
+    readonly groups: readonly ReportGroup[]
+  }
+  readonly lookAlikes?: {
+    readonly total: number
+    /** Cosine from which two images look alike, and that of two images as a rule. */
+    readonly threshold: number
+    readonly background: number
+    readonly groups: readonly ReportGroup[]
+  }
+  readonly issues: readonly {
+    readonly kind: QualityKind
+    readonly total: number
+    readonly tiles: readonly ReportTile[]
+  }[]
 }
 
 export interface ReportCluster {
@@ -35,23 +81,16 @@ export interface Score {
   readonly ari?: number
   /** Mean squared distance of the normalised features to their cluster's mean: lower is tighter. */
   readonly inertia: number
-  /** Adjusted Rand index between this partition and SCP's. */
+  /** Adjusted Rand index between this partition and the trained one. */
   readonly agreement: number
 }
 
-/** One step of training: the loss, its three terms, and the learning rate. */
+/** One step of training: the loss, each of its terms by name, and the learning rate. */
 export interface TracePoint {
   readonly step: number
   readonly total: number
-  readonly crossEntropy: number
-  readonly confidence: number
-  readonly negativeEntropy: number
-}
-
-export interface Restart {
-  readonly seed: number
-  readonly inertia: number
-  readonly loss: number
+  readonly learningRate: number
+  readonly [term: string]: number
 }
 
 /** Everything that the report shows. */
@@ -61,6 +100,8 @@ export interface ReportData {
   readonly subtitle: string
   readonly imageCount: number
   readonly clusters: readonly ReportCluster[]
+  /** Images by similarity, where they were laid out. */
+  readonly cloud?: Cloud
   readonly scores: readonly Score[]
   /** Rows are classes, columns clusters; absent without labels. */
   readonly confusion?: {
@@ -70,10 +111,17 @@ export interface ReportData {
   /** How the number of clusters was chosen; absent when it was given. */
   readonly choice?: ChooseKResult | undefined
   readonly trace: readonly TracePoint[]
-  readonly restarts: readonly Restart[]
+  readonly restarts: RestartScores
   /** Index of the restart that was kept. */
   readonly kept: number
   readonly broken: readonly { readonly path: string; readonly message: string }[]
+  readonly toLook?: ToLook
+  /** Images that the head is most and least sure of, and how many it is unsure of. */
+  readonly certainty?: {
+    readonly uncertain: number
+    readonly most: readonly ReportTile[]
+    readonly least: readonly ReportTile[]
+  }
   readonly settings: readonly (readonly [string, string])[]
   readonly timings: readonly (readonly [string, string])[]
 }

@@ -1,6 +1,6 @@
 /** `1 image`, `2,000 images`. */
-export function count(value: number, noun: string): string {
-  return `${value.toLocaleString('en')} ${noun}${value === 1 ? '' : 's'}`
+export function count(value: number, noun: string, plural = `${noun}s`): string {
+  return `${value.toLocaleString('en')} ${value === 1 ? noun : plural}`
 }
 
 /** A share as a percentage with one decimal. */

@@ -50,3 +50,7 @@ export function hrefOf(relativePath: string): string {
 function toWellFormed(text: string): string {
   return new TextDecoder().decode(new TextEncoder().encode(text))
 }
+
+/** The address of a picture that lies in the page itself. */
+export const webpAddress = (bytes: Uint8Array): Html =>
+  raw(`data:image/webp;base64,${Buffer.from(bytes).toString('base64')}`)

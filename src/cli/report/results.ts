@@ -1,12 +1,13 @@
 import { linePlot, thinned } from '../plot/plots.ts'
 import type { ReportData, Score, TracePoint } from './data.ts'
 import { count, percent } from './format.ts'
+import { describeRestarts } from '../restarts.ts'
 import { markup, type Html } from './html.ts'
 
 /** Larger confusion matrices stand in metrics.json only: nobody reads them on a page. */
 const largestMatrix = 64
 
-/** SCP's scores beside k-means'. */
+/** The trained partition's scores beside k-means'. */
 export function scoreSection({ scores }: ReportData): Html {
   const labelled = scores.some((score) => score.accuracy !== undefined)
   const columns: [string, (score: Score) => number | undefined, 'high' | 'low' | 'none'][] = [
@@ -18,7 +19,7 @@ export function scoreSection({ scores }: ReportData): Html {
         ] satisfies [string, (score: Score) => number | undefined, 'high'][])
       : []),
     ['inertia', (score) => score.inertia, 'none'],
-    ['agrees with SCP (ARI)', (score) => score.agreement, 'none'],
+    [`agrees with ${scores[0]?.method ?? 'SCP'} (ARI)`, (score) => score.agreement, 'none'],
   ]
   return markup`<h2>Beside k-means</h2>
     <p class="soft">
@@ -103,17 +104,26 @@ export function confusionSection({ confusion, clusters }: ReportData): Html | un
     </div>`
 }
 
+/** Columns of a trace that are no part of the loss. */
+const UNCHARTED: ReadonlySet<string> = new Set(['step', 'learningRate'])
+
+/** `crossEntropy`: cross-entropy; other names of several words get spaces. */
+function termTitle(name: string): string {
+  if (name === 'total') return 'loss'
+  if (name === 'crossEntropy') return 'cross-entropy'
+  return name.replaceAll(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`)
+}
+
 /** Loss curves of the kept run, and all restarts. */
-export function trainingSection({ trace, restarts, kept }: ReportData): Html {
-  const charts = trace.length > 0 && [
-    chart(trace, 'loss', (point) => point.total),
-    chart(trace, 'cross-entropy', (point) => point.crossEntropy),
-    chart(trace, 'confidence', (point) => point.confidence),
-    chart(trace, 'negative entropy', (point) => point.negativeEntropy),
-  ]
+export function trainingSection({ trace, restarts: scores, kept }: ReportData): Html {
+  const { restarts } = scores
+  const labelled = scores.accuracy !== undefined
+  const columns = Object.keys(trace[0] ?? {}).filter((name) => !UNCHARTED.has(name))
+  const charts = columns.map((name) => chart(trace, termTitle(name), (point) => point[name]))
   return markup`<h2>Training</h2>
-    <p class="soft">The run that was kept: the loss and its three terms.</p>
+    <p class="soft">The run that was kept: the loss and its terms.</p>
     <div class="charts">${charts}</div>
+    ${restarts.length > 1 && markup`<p class="soft">${describeRestarts(scores)}</p>`}
     <div class="scroll" tabindex="0" role="region" aria-label="Restarts">
       <table>
         <thead>
@@ -122,18 +132,23 @@ export function trainingSection({ trace, restarts, kept }: ReportData): Html {
             <th scope="col">seed</th>
             <th scope="col">final loss</th>
             <th scope="col">inertia</th>
+            ${labelled && markup`<th scope="col">ACC</th>`}
             <th scope="col"></th>
           </tr>
         </thead>
         <tbody>
           ${restarts.map(
-            ({ seed, loss, inertia }, i) =>
+            ({ seed, loss, inertia, accuracy, diverged }, i) =>
               markup`<tr class="${i === kept ? 'best' : ''}">
                 <th scope="row">${i + 1}</th>
                 <td>${seed}</td>
-                <td>${loss.toFixed(4)}</td>
-                <td>${inertia.toFixed(4)}</td>
-                <td>${i === kept && 'kept: lowest inertia'}</td>
+                <td>${diverged ? '–' : loss.toFixed(4)}</td>
+                <td>${diverged ? '–' : inertia.toFixed(4)}</td>
+                ${labelled && markup`<td>${accuracy === undefined ? '–' : percent(accuracy)}</td>`}
+                <td>
+                  ${i === kept && 'kept: lowest inertia'}
+                  ${diverged && `diverged at step ${diverged.step}`}
+                </td>
               </tr>`,
           )}
         </tbody>

@@ -1,4 +1,5 @@
 import { plotStyle } from '../plot/plots.ts'
+import { cloudStyle } from './cloudStyle.ts'
 
 /** The report's whole style sheet; its hash stands in the page's content security policy. */
 export const style = `
@@ -55,8 +56,19 @@ p { margin: .3rem 0; }
 .sheet li.gap, .sheet li.lost { flex: 0 0 auto; display: grid; place-items: center; min-width: 7rem; padding: 0 .8rem; font-size: .85rem; color: var(--soft); text-align: center; background: none; border: 1px dashed var(--line); }
 .sheet li.end { flex: 1000 0 0; height: 0; }
 .sheet img { display: block; width: auto; min-width: 100%; max-width: 100%; height: 100%; object-fit: cover; }
-.sheet .p { position: absolute; right: 4px; bottom: 4px; padding: 0 .36rem; border-radius: 99px; font-size: .7rem; line-height: 1.45; color: #fff; background: rgb(0 0 0 / .58); font-variant-numeric: tabular-nums; }
+.sheet .p { position: absolute; right: 4px; bottom: 4px; max-width: calc(100% - 8px); overflow: hidden; white-space: nowrap; text-overflow: ellipsis; padding: 0 .36rem; border-radius: 99px; font-size: .7rem; line-height: 1.45; color: #fff; background: rgb(0 0 0 / .58); font-variant-numeric: tabular-nums; }
 .sheet li.other::after { content: ""; position: absolute; inset: 0; border: 3px solid var(--warn); border-radius: 7px; pointer-events: none; }
+.sheet li.best { outline: 3px solid var(--accent); outline-offset: -3px; }
+.finding { margin: 1.4rem 0 .3rem; }
+.groups { display: flex; flex-wrap: wrap; gap: .9rem 1.6rem; margin-top: .6rem; }
+.groups .sheet li { flex-grow: 0; }
+.finding + .sheet, .finding + .soft { margin-bottom: .6rem; }
+.sheet li.faint img { opacity: .4; }
+.query > header { display: flex; align-items: center; gap: 1.1rem; margin-top: 3rem; }
+.query > header h2 { margin: 0; overflow-wrap: anywhere; }
+.query h3 { margin-top: 1.4rem; }
+.query .sheet { margin-top: .5rem; }
+.asked img { display: block; height: 104px; width: auto; max-width: 40vw; object-fit: cover; border-radius: 9px; outline: 3px solid var(--accent); }
 .scroll { overflow-x: auto; margin-top: .8rem; border: 1px solid var(--line); border-radius: 12px; background: var(--card); box-shadow: var(--shadow); }
 .scroll.fit { width: fit-content; max-width: 100%; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
@@ -67,6 +79,10 @@ td.text { white-space: normal; overflow-wrap: anywhere; }
 tbody th { font-weight: 500; }
 tr.best { background: var(--accent-soft); }
 td.best { font-weight: 700; color: var(--accent); }
+.scores small { display: block; font-weight: 400; color: var(--soft); }
+.scores thead th[colspan] { text-align: center; border-left: 1px solid var(--line); }
+.scores tbody th { white-space: normal; min-width: 9rem; }
+.published { color: var(--soft); font-style: italic; }
 .matrix { width: auto; font-size: .85rem; }
 .matrix th, .matrix td { padding: .35rem .5rem; min-width: 2.7rem; text-align: center; border: 0; }
 .matrix tbody th { text-align: left; padding-left: .9rem; position: sticky; left: 0; background: var(--card); }
@@ -75,6 +91,14 @@ td.best { font-weight: 700; color: var(--accent); }
 ${Array.from({ length: 10 }, (_, i) => `.h${i + 1} { background: rgb(var(--heat) / ${(0.08 * (i + 1)).toFixed(2)}); }`).join('\n')}
 .h8, .h9, .h10 { color: var(--paper); font-weight: 600; }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(17rem, 100%), 1fr)); gap: .9rem; margin-top: .8rem; }
+.charts.wide { grid-template-columns: 1fr; }
+.charts.wide .plot { max-width: 52rem; margin: 0 auto; }
+.film .controls { display: flex; gap: .8rem; align-items: center; max-width: 52rem; margin: .4rem auto; }
+.film input { flex: 1; accent-color: var(--accent); }
+.film button { min-width: 5rem; padding: .3rem .8rem; font: inherit; color: inherit; background: var(--paper); border: 1px solid var(--line); border-radius: 8px; cursor: pointer; }
+.film [hidden] { display: none; }
+.charts.pair { grid-template-columns: repeat(auto-fit, minmax(min(24rem, 100%), 1fr)); }
+td.mid { text-align: center; }
 .chart { margin: 0; padding: .8rem 1rem .5rem; background: var(--card); border: 1px solid var(--line); border-radius: 12px; box-shadow: var(--shadow); }
 .chart figcaption { display: flex; justify-content: space-between; font-size: .88rem; color: var(--soft); }
 .chart b { color: var(--ink); font-variant-numeric: tabular-nums; }
@@ -85,6 +109,7 @@ ${plotStyle}
 .facts dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
 details summary { cursor: pointer; margin-top: .8rem; color: var(--soft); }
 footer { margin-top: 4rem; padding-top: 1rem; border-top: 1px solid var(--line); font-size: .88rem; color: var(--soft); }
+${cloudStyle}
 @media (max-width: 40rem) {
   .overview { grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); }
   .sheet li { height: 84px; }

@@ -1,5 +1,6 @@
 import type { Device } from '../../runtime/device.ts'
 import type { FloatDtype } from '../../runtime/dtype.ts'
+import { reshape } from '../../runtime/ops/elementwise.ts'
 import { embedTokens } from '../../runtime/ops/embedTokens.ts'
 import { gatherRows } from '../../runtime/ops/gatherRows.ts'
 import { layerNorm } from '../../runtime/ops/layerNorm.ts'
@@ -80,6 +81,11 @@ export class VisionTransformer {
     this.#projection = weights.projection && upload.matrix(weights.projection, [projection!, d])
   }
 
+  /** Weights of the blocks, in their order; they stay the encoder's. */
+  get blocks(): readonly BlockTensors[] {
+    return this.#blocks
+  }
+
   /** Uploads the position table for an input size; call it before recording a plan of that size. */
   preparePositions(height: number, width: number): Tensor<'f32'> {
     const { patchSize, hiddenSize, imageSize, registers } = this.config
@@ -120,34 +126,67 @@ export class VisionTransformer {
     classRows: Tensor<'u32'>,
     { hiddenStates = false, dtype = 'f32' }: VitForwardOptions = {},
   ): VitOutput {
-    const [batch = 0, , height = 0, width = 0] = pixels.shape
-    const { layerNormEps: eps, hiddenSize } = this.config
-    const positions = this.preparePositions(height, width)
     const states: Tensor<'f32'>[] = []
-    let tokens = scope(() => {
-      const patches = patchEmbed(pixels, this.#patch.weight, this.#patch.bias, { dtype })
-      const norm = this.#preNorm
-      return embedTokens(patches, this.#prefix, positions, norm && { norm: { ...norm, eps } })
-    })
-    const { activation, heads } = this.config
+    let tokens = this.embed(pixels, { dtype })
     for (const block of this.#blocks) {
-      const next = transformerBlock(tokens, block, { heads, activation, eps, dtype })
+      const next = this.block(tokens, block, { dtype })
       if (hiddenStates) states.push(tokens)
       else tokens.dispose()
       tokens = next
     }
     if (hiddenStates) states.push(tokens)
-    const feature = scope(() => {
-      const all = tokens.view([tokens.size / hiddenSize, hiddenSize])
+    return { feature: this.feature(tokens, classRows), tokens, hiddenStates: states }
+  }
+
+  /**
+   * What the first block takes: patches, class token and registers, with positions.
+   *
+   * @param pixels [B, 3, H, W], normalised
+   * @returns [B, 1 + R + n, D]
+   */
+  embed(
+    pixels: Tensor<'f32'>,
+    { dtype = 'f32' }: Pick<VitForwardOptions, 'dtype'> = {},
+  ): Tensor<'f32'> {
+    const [, , height = 0, width = 0] = pixels.shape
+    const { layerNormEps: eps } = this.config
+    const positions = this.preparePositions(height, width)
+    return scope(() => {
+      const patches = patchEmbed(pixels, this.#patch.weight, this.#patch.bias, { dtype })
+      const norm = this.#preNorm
+      return embedTokens(patches, this.#prefix, positions, norm && { norm: { ...norm, eps } })
+    })
+  }
+
+  /** One block of this encoder, with the given weights: one of {@link VisionTransformer.blocks}, or adapted. */
+  block(
+    tokens: Tensor<'f32'>,
+    weights: BlockTensors,
+    { dtype = 'f32' }: Pick<VitForwardOptions, 'dtype'> = {},
+  ): Tensor<'f32'> {
+    const { activation, heads, layerNormEps: eps } = this.config
+    return transformerBlock(tokens, weights, { heads, activation, eps, dtype })
+  }
+
+  /**
+   * The features of images from their tokens after the last block.
+   *
+   * @param tokens [B, 1 + R + n, D]
+   * @param classRows [B] u32, as for {@link VisionTransformer.forward}
+   * @returns [B, D or E]
+   */
+  feature(tokens: Tensor<'f32'>, classRows: Tensor<'u32'>): Tensor<'f32'> {
+    const { hiddenSize } = this.config
+    return scope(() => {
+      const all = reshape(tokens, [tokens.size / hiddenSize, hiddenSize])
       expect(
-        classRows.size === batch,
+        classRows.size === tokens.shape[0],
         'vit',
-        () => `classRows has ${classRows.size} rows, not ${batch}`,
+        () => `classRows has ${classRows.size} rows, not ${tokens.shape[0]}`,
       )
       const normed = this.normalize(gatherRows(all, classRows))
       return this.#projection ? linear(normed, this.#projection) : normed
     })
-    return { feature, tokens, hiddenStates: states }
   }
 
   /**

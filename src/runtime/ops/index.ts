@@ -37,6 +37,8 @@ export {
   subtract,
   tanh,
 } from './elementwise.ts'
+export { crossEntropy, type CrossEntropyOptions } from './crossEntropy.ts'
+export { dropout, type DropoutOptions } from './dropout.ts'
 export { embedTokens } from './embedTokens.ts'
 export {
   blurImages,
@@ -53,6 +55,7 @@ export { concat, permute, slice, transpose } from './layout.ts'
 export { layerNorm, type LayerNormOptions } from './layerNorm.ts'
 export { layerScale } from './layerScale.ts'
 export { linear, type LinearOptions, type LinearWeight } from './linear.ts'
+export { linearRuns } from './linearRuns.ts'
 export { matmul } from './matmul.ts'
 export type { FloatDtype } from '../dtype.ts'
 export { patchEmbed, patchify } from './patchEmbed.ts'
@@ -62,5 +65,13 @@ export { mean, sum, type Over } from './reduce.ts'
 export type { Axes, ReduceOptions } from '../axes.ts'
 export { scpLoss, type LossRing, type ScpLoss, type ScpLossWeights } from './scpLoss.ts'
 export { logSoftmax, softmax } from './softmax.ts'
+export { temiLoss, type TemiLoss, type TemiLossOptions } from './temiLoss.ts'
 export { topK, type TopK } from './topK.ts'
+export {
+  tsneGradient,
+  tsneProbabilities,
+  type TsneGradient,
+  type TsneGraph,
+  type TsneProbabilitiesOptions,
+} from './tsne.ts'
 export { where } from './where.ts'

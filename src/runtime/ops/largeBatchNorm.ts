@@ -52,7 +52,7 @@ export function normalizeInParts({ x, weight, bias }: Affine, statistics: F32, r
   const out = x.device.empty(x.shape)
   const kernel = batchNormEvalKernel({ relu, vector: columns % 4 === 0, inverse: true })
   const tensors = { x, weight, bias, running: statistics, out }
-  x.device.dispatch(kernel, tensors, { rows, columns, eps: 0 })
+  x.device.dispatch(kernel, tensors, { runs: 1, rows, columns, eps: 0 })
   return out
 }
 
@@ -85,7 +85,7 @@ export function evalGradientsInParts(
       sums = scope((): readonly [F32, F32] => {
         const [dWeight, dBias] = [empty(), empty()]
         const tensors = { x: x!, weight, bias, running, dOut: dOut!, dX: dX!, dWeight, dBias }
-        device.dispatch(kernel, tensors, { rows: count, columns, eps })
+        device.dispatch(kernel, tensors, { runs: 1, rows: count, columns, eps })
         if (!before) return [dWeight, dBias]
         const both = last
           ? ([gradients.weight, gradients.bias] as const)

@@ -50,14 +50,19 @@ function cutBatch(product: Product, multiply: (part: Product) => void): void {
   ]
   const bytes = matrices.map(({ tensor, size }) => size * bytesPerElement[tensor.dtype])
   eachPart(product, batch, bytes, (first, count) => {
-    const { residual } = epilogue
+    const { bias, residual } = epilogue
     multiply({
       ...product,
       out: rowsOf(out, batch, m * n, first, count),
       a: shared === 'a' ? a : rowsOf(a, batch, m * k, first, count),
       b: shared === 'b' ? b : rowsOf(b, batch, k * n, first, count),
       sizes: { ...sizes, batch: count },
-      epilogue: { ...epilogue, residual: residual && rowsOf(residual, batch, m * n, first, count) },
+      epilogue: {
+        ...epilogue,
+        // A matrix's own bias; its part may start anywhere, so it is copied where it must.
+        bias: bias?.shape.length === 2 ? takeRows(bias, first, count) : bias,
+        residual: residual && rowsOf(residual, batch, m * n, first, count),
+      },
     })
   })
 }
@@ -196,6 +201,19 @@ function eachPart(
 
 const rowsOf = (x: Tensor, rows: number, columns: number, first: number, count: number): Tensor =>
   x.view([rows, columns]).rows(first, count)
+
+/** Rows of a small matrix, wherever they start. */
+function takeRows(x: Tensor, first: number, count: number): Tensor {
+  const [rows, columns] = x.shape as [number, number]
+  const flat = takeColumns(
+    x.view([1, rows * columns]),
+    1,
+    rows * columns,
+    first * columns,
+    count * columns,
+  )
+  return flat.view([count, columns])
+}
 
 function takeColumns(
   x: Tensor,

@@ -7,7 +7,7 @@ import { expect } from '../shape.ts'
 import type { Tensor } from '../tensor.ts'
 import { isLarge, multiplyInParts, multiplyRowsApart, type Product } from './largeMatmul.ts'
 import { matmulChoice, planOf, rowsApart } from './matmulChoice.ts'
-import { sumRows } from './reduce.ts'
+import { sumEach, sumRows } from './reduce.ts'
 
 export interface Layout {
   readonly transposeA: boolean
@@ -22,17 +22,23 @@ export interface Sizes {
   readonly batch?: number
   /** The operand that all matrices of the batch share. */
   readonly shared?: 'a' | 'b' | undefined
+  /**
+   * The kernel is chosen as for one matrix, so that the bits of a matrix don't depend on how many others
+   * there are.
+   */
+  readonly alike?: boolean
 }
 
 export interface Epilogue {
   /** [n or k]: of the rows of an int8 B. */
   readonly scales?: Tensor | undefined
+  /** [n], or [batch, n]: each matrix its own. */
   readonly bias?: Tensor | undefined
   readonly activation?: Activation
   readonly layerScale?: Tensor | undefined
   /** Of the output's dtype. */
   readonly residual?: Tensor | undefined
-  /** [m]: gets Σ over k of op(a), a stored [k, m]. */
+  /** [m], or [batch, m] of matrices that are `alike`: gets Σ over k of op(a), a stored [k, m]. */
   readonly rowSums?: Tensor<'f32'> | undefined
 }
 
@@ -45,16 +51,21 @@ export function matmulInto<D extends FloatDtype>(
   a: Tensor<FloatDtype>,
   b: Tensor<FloatDtype | 'i8'>,
   layout: Layout,
-  { m, n, k, batch = 1, shared }: Sizes,
+  { m, n, k, batch = 1, shared, alike = false }: Sizes,
   { scales, bias, activation = 'none', layerScale, residual, rowSums }: Epilogue = {},
 ): Tensor<D> {
   const { device } = out
   const storage = { a: a.dtype, b: b.dtype, out: out.dtype }
-  const problem = { ...layout, ...storage, m, n, k, batch, rowSums: rowSums !== undefined }
+  const one = { ...layout, ...storage, m, n, k, rowSums: rowSums !== undefined }
+  const problem = { ...one, batch: alike ? 1 : batch }
   const large = isLarge(out, a, b)
-  const apart = large ? 0 : rowsApart(problem, device)
+  const apart = large || alike ? 0 : rowsApart(problem, device)
+  const sumApart = (into: Tensor<'f32'>): void => {
+    if (alike) sumEach(a.view([batch, k, m]) as Tensor<'f32'>, into)
+    else sumRows(a as Tensor<'f32'>, into)
+  }
   if (large || apart > 0) {
-    const sizes = { m, n, k, batch, shared }
+    const sizes = { m, n, k, batch, shared, alike }
     const parts = { scales, bias, activation, layerScale, residual }
     const product = { out, a, b, layout, sizes, epilogue: parts }
     const multiply = (part: Product): void => {
@@ -63,7 +74,7 @@ export function matmulInto<D extends FloatDtype>(
     }
     if (large) multiplyInParts(product, multiply)
     else multiplyRowsApart(product, apart, multiply)
-    if (rowSums) sumRows(a as Tensor<'f32'>, rowSums)
+    if (rowSums) sumApart(rowSums)
     return out
   }
   const plan = planOf(device.choose(matmulChoice, problem))
@@ -71,7 +82,7 @@ export function matmulInto<D extends FloatDtype>(
   const depth = plan.splits === 1 ? k : Math.ceil(k / plan.splits / 32) * 32
   const stretches = Math.ceil(k / depth)
   const epilogue = {
-    bias: bias !== undefined,
+    bias: bias !== undefined && (bias.shape.length === 2 ? ('each' as const) : true),
     activation,
     layerScale: layerScale !== undefined,
     residual: residual !== undefined,
@@ -84,7 +95,7 @@ export function matmulInto<D extends FloatDtype>(
     quadsB: (layout.transposeB ? k : n) % 4 === 0,
   }
   const sumsInside = rowSums !== undefined && !partial && sumsRows(variant)
-  if (rowSums && !sumsInside) sumRows(a as Tensor<'f32'>, rowSums)
+  if (rowSums && !sumsInside) sumApart(rowSums)
   const options = {
     ...layout,
     ...storage,
@@ -137,7 +148,7 @@ export function matmulInto<D extends FloatDtype>(
   device.dispatch(
     reduce,
     { partial: sums, ...optional, out },
-    { size: out.size, n, slabs: stretches },
+    { size: out.size, m, n, slabs: stretches },
   )
   sums.dispose()
   return out
@@ -166,7 +177,7 @@ export function sumSlabs(x: Tensor<'f32'>, out: Tensor<'f32'>): Tensor<'f32'> {
     out: 'f32',
   })
   const unused = { scales: out, bias: out, layerScale: out, residual: out }
-  const params = { size: out.size, n: out.size, slabs: x.size / out.size }
+  const params = { size: out.size, m: 1, n: out.size, slabs: x.size / out.size }
   out.device.dispatch(kernel, { partial: x, ...unused, out }, params)
   return out
 }

@@ -81,6 +81,13 @@ function sumMiddle(x: F32, { outer, n, inner }: Reduction, out: F32, scale: numb
   return out
 }
 
+/** Σ over n of [outer, n, inner] → [outer, inner], into `out`, in an order that n and inner alone decide. */
+export function sumEach(x: F32, out: F32): F32 {
+  const [outer, n, inner] = x.shape as [number, number, number]
+  sumMiddle(x, { outer, n, inner }, out, 1)
+  return out
+}
+
 /**
  * Whether the rows of [n, inner] are better cut in segments: a software adapter has a thread for each
  * column otherwise, and few columns keep few cores busy.

@@ -10,7 +10,7 @@ import { randomArray } from '../support/random.ts'
 import { rejectionOf } from '../support/rejectionOf.ts'
 
 const about = { model: 'tiny', modelHash: 'ab12', method: 'scp', settings: { k: 3, noise: 2 } }
-const batchNormed: MlpHeadConfig = { widths: [8, 8, 6, 3], batchNorm: true }
+const batchNormed: MlpHeadConfig = { widths: [8, 8, 6, 3], norm: 'batch' }
 
 function randomHead(config: MlpHeadConfig): HeadWeights {
   let seed = 0
@@ -21,7 +21,7 @@ function randomHead(config: MlpHeadConfig): HeadWeights {
       return [name, { shape, data }] as const
     }),
   )
-  const hidden = config.batchNorm ? config.widths.slice(1, -1) : []
+  const hidden = config.norm === 'batch' ? config.widths.slice(1, -1) : []
   hidden.forEach((width, layer) => {
     const name = `${3 * layer + 1}.running_`
     weights.set(`${name}mean`, { shape: [width], data: random(width) })
@@ -118,8 +118,8 @@ describe('predictClusters', () => {
 
   it.each([
     ['BatchNorm', 'scp', batchNormed],
-    ['no BatchNorm', 'scp', { widths: [8, 5, 3], batchNorm: false }],
-    ['one layer', 'linear-probe', { widths: [8, 3], batchNorm: false }],
+    ['no BatchNorm', 'scp', { widths: [8, 5, 3], norm: 'none' as const }],
+    ['one layer', 'linear-probe', { widths: [8, 3], norm: 'none' as const }],
   ])('computes what plain loops do: %s', async (_, method, config) => {
     const weights = randomHead(config)
     const head = loadHead(serializeHead(weights, { ...about, method }))
@@ -149,22 +149,18 @@ describe('predictClusters', () => {
 })
 
 /** Logits of one image in double precision. */
-function forward(
-  { widths, batchNorm }: MlpHeadConfig,
-  weights: HeadWeights,
-  x: number[],
-): number[] {
+function forward({ widths, norm }: MlpHeadConfig, weights: HeadWeights, x: number[]): number[] {
   const value = (name: string, i: number): number => weights.get(name)?.data[i] ?? 0
   const length = Math.hypot(...x)
   let y = x.map((entry) => entry / length)
   for (let layer = 0; layer + 1 < widths.length; layer++) {
-    const at = layer * (batchNorm ? 3 : 2)
+    const at = layer * (norm === 'batch' ? 3 : 2)
     const hidden = layer + 2 < widths.length
     const input = y
     y = Array.from({ length: widths[layer + 1]! }, (_, o) => {
       let sum = value(`${at}.bias`, o)
       input.forEach((entry, i) => (sum += entry * value(`${at}.weight`, o * input.length + i)))
-      if (hidden && batchNorm) {
+      if (hidden && norm === 'batch') {
         const norm = `${at + 1}`
         const deviation = Math.sqrt(value(`${norm}.running_var`, o) + 1e-5)
         const centred = (sum - value(`${norm}.running_mean`, o)) / deviation

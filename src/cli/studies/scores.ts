@@ -2,14 +2,22 @@ import {
   adjustedRandIndex,
   clusteringAccuracy,
   normalizedMutualInformation,
-} from '../../src/index.node.ts'
+} from '../../index.node.ts'
 
 export const metrics = ['accuracy', 'nmi', 'ari'] as const
 export type Metric = (typeof metrics)[number]
 
+/** How tables name them. */
+export const metricNames: Readonly<Record<Metric, string>> = {
+  accuracy: 'ACC',
+  nmi: 'NMI',
+  ari: 'ARI',
+}
+
 /** In %. */
 export type Scores = Readonly<Record<Metric, number>>
 
+/** What several runs came to. */
 export interface Summary {
   readonly mean: number
   /** Standard deviation of one run (n − 1 in the denominator); NaN when it is unknown. */
@@ -51,4 +59,13 @@ export function agreementLimit(a: Summary, b: Summary): number {
 /** `67.9 ± 2.2` */
 export function formatSummary({ mean, deviation }: Summary): string {
   return Number.isNaN(deviation) ? mean.toFixed(1) : `${mean.toFixed(1)} ± ${deviation.toFixed(1)}`
+}
+
+/** Pearson's correlation; NaN of fewer than two values, or where one side is constant. */
+export function correlation(a: readonly number[], b: readonly number[]): number {
+  const [meanA, meanB] = [summarize(a).mean, summarize(b).mean]
+  const sum = (valueOf: (i: number) => number): number =>
+    a.reduce((total, _, i) => total + valueOf(i), 0)
+  const together = sum((i) => (a[i] - meanA) * (b[i] - meanB))
+  return together / Math.sqrt(sum((i) => (a[i] - meanA) ** 2) * sum((i) => (b[i] - meanB) ** 2))
 }

@@ -127,6 +127,7 @@ export {
   type SamplingOptions,
 } from './train/batchSource.ts'
 export { cluster } from './train/cluster.ts'
+export { inertiaOf } from './train/predictRuns.ts'
 export type {
   ClusterMethod,
   ClusterOptions,
@@ -164,6 +165,17 @@ export {
   toAssignments,
   type Assignment,
 } from './train/assignments.ts'
+export { assignToCentres } from './train/assignToCentres.ts'
+export {
+  chooseK,
+  defaultRange,
+  type ChooseKOptions,
+  type ChooseKResult,
+  type KScore,
+} from './train/chooseK.ts'
+export { codingLength, type CodingLengthOptions, type FeatureRows } from './train/codingLength.ts'
+export { kmeans, kmeansRuns, type KmeansOptions, type KmeansResult } from './train/kmeans.ts'
+export { calinskiHarabasz, silhouettes, type SilhouetteOptions } from './train/silhouette.ts'
 export { assertSameModel, loadHead, serializeHead } from './train/headFile.ts'
 export type { HeadAbout, SavedHead } from './train/headFile.ts'
 export { headKinds, type HeadKind, type OpenHead } from './train/headKinds.ts'
@@ -176,7 +188,6 @@ export {
   type Rows,
   type SearchOptions,
 } from './train/search.ts'
-export { kmeans, type KmeansOptions, type KmeansResult } from './train/kmeans.ts'
 export {
   MAX_TSNE_ROWS,
   tsne,

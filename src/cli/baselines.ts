@@ -3,7 +3,8 @@ import type { Features } from '../model/features.ts'
 import type { Device } from '../runtime/device.ts'
 import { inertiaOf } from '../train/predictRuns.ts'
 import { normalizeRows } from '../model/features.ts'
-import { kmeans } from '../train/kmeans.ts'
+import { assignToCentres } from '../train/assignToCentres.ts'
+import { kmeans, type KmeansResult } from '../train/kmeans.ts'
 import {
   adjustedRandIndex,
   clusteringAccuracy,
@@ -15,10 +16,16 @@ import type { Score } from './report/data.ts'
 const rawSample = 5_000
 
 /** N rows of `dimension` numbers. */
-interface Points {
+export interface Points {
   readonly data: Float32Array | Uint8Array
   readonly count: number
   readonly dimension: number
+}
+
+/** Small pictures, N · 32 · 32 · 3 bytes, as points. */
+export const rawPoints = (data: Uint8Array): Points => {
+  const dimension = rawEdge * rawEdge * 3
+  return { data, count: data.length / dimension, dimension }
 }
 
 export interface BaselineOptions {
@@ -48,9 +55,10 @@ export async function comparePartitions(
   const { count, dimension, clean } = features
   const points = { data: clean.slice(), count, dimension }
   normalizeRows(points.data, dimension)
-  const onFeatures = await partition(points, options, count, 20)
-  const pixels = { data: raw, count, dimension: rawEdge * rawEdge * 3 }
-  const onPixels = raw.length > 0 && (await partition(pixels, options, rawSample, 10))
+  const { assignments: onFeatures } = await fitPartition(points, { ...options, restarts: 20 })
+  const onPixels =
+    raw.length > 0 &&
+    (await fitPartition(rawPoints(raw), { ...options, sample: rawSample, restarts: 10 }))
   const score = (method: string, partition: Int32Array): Score => ({
     method,
     ...(options.labels && {
@@ -64,21 +72,31 @@ export async function comparePartitions(
   return [
     score(options.method ?? 'SCP', assignments),
     score('k-means on features', onFeatures),
-    ...(onPixels ? [score('k-means on raw pixels', onPixels)] : []),
+    ...(onPixels ? [score('k-means on raw pixels', onPixels.assignments)] : []),
   ]
 }
 
-async function partition(
+/** How {@link fitPartition} clusters. */
+export interface FitOptions extends Omit<BaselineOptions, 'labels'> {
+  readonly restarts: number
+  readonly iterations?: number
+  /** Points at most that centres are fitted on, evenly spaced. Default all. */
+  readonly sample?: number
+  /** Other points that centres are fitted on, in place of those that are assigned. */
+  readonly fit?: Points
+}
+
+/** k-means fitted on points, or a sample of them, or others; and the nearest centre of every point. */
+export async function fitPartition(
   points: Points,
-  { device, k, seed, signal }: BaselineOptions,
-  sample: number,
-  restarts: number,
-): Promise<Int32Array> {
-  const fitted = thin(points, Math.max(sample, 4 * k))
+  { device, k, seed, signal, restarts, iterations, sample = Infinity, fit = points }: FitOptions,
+): Promise<KmeansResult> {
+  const fitted = thin(fit, Math.max(sample, 4 * k))
   const { count, dimension } = fitted
-  const settings = { device, count, dimension, k, restarts, seed, signal }
-  const { centres, assignments } = await kmeans(Float32Array.from(fitted.data), settings)
-  return fitted === points ? assignments : assignToNearest(points, centres, k)
+  const settings = { device, count, dimension, k, restarts, iterations, seed, signal }
+  const result = await kmeans(Float32Array.from(fitted.data), settings)
+  if (fitted === points) return result
+  return { ...result, assignments: await assignToCentres(device, points, result.centres) }
 }
 
 /** Every n-th row, so that no more than `limit` remain. */

@@ -2,12 +2,12 @@ import { type Command, Option } from 'commander'
 import { KeeplightError } from '../runtime/errors.ts'
 import type { Context } from './context.ts'
 import { countsLine } from './describeSurvey.ts'
-import { integer } from './options.ts'
 import { planJson, printPlan } from './organize.ts'
 import { describeRestarts } from './restarts.ts'
 import { runCluster } from './runCluster.ts'
 import {
   addCommonOptions,
+  addCountOptions,
   addDataOptions,
   addImagesOption,
   addTrainingOptions,
@@ -28,7 +28,6 @@ export function addClusterCommand(program: Command, context: (quiet: Output) => 
       'folder, .tar, .tar.gz or .zip of images, flat or one subfolder per class; list of files; ' +
         'CIFAR or STL-10 binaries; features.safetensors of keeplight embed',
     )
-    .requiredOption('-k, --clusters <n>', 'number of clusters', integer(2, 10_000))
     .option('-o, --out <folder>', 'where the results go', 'keeplight-out')
     .addOption(
       new Option(
@@ -41,7 +40,7 @@ export function addClusterCommand(program: Command, context: (quiet: Output) => 
       '--profile <file>',
       'time every GPU dispatch: a table, and a trace for Chrome in a file',
     )
-  addImagesOption(addDataOptions(command))
+  addImagesOption(addDataOptions(addCountOptions(command)))
   addTrainingOptions(command)
   addCommonOptions(command)
   command
@@ -52,6 +51,7 @@ Examples:
   $ keeplight cluster ./photos -k 10
   $ keeplight cluster photos.tar.gz -k 10 --out ./sorted --seed 7
   $ keeplight cluster cifar-10-batches-bin -k 10
+  $ keeplight cluster ./photos -k auto --k-range 2..40
   $ keeplight cluster ./photos -k 10 --preset paper
   $ keeplight cluster ./photos -k 10 --organize link
   $ keeplight cluster ./photos -k 10 --json --quiet | jq .scores
@@ -60,7 +60,7 @@ Writes assignments.csv, assignments.json, head.safetensors, metrics.json and rep
 Features are kept in KEEPLIGHT_CACHE (default: the user's cache folder), so a second run starts
 at once and a stopped run goes on where it was; --resume takes up a stopped training.`,
     )
-    .action(async (data: string, options: ClusterSettings & { clusters: number }) => {
+    .action(async (data: string, options: ClusterSettings & { clusters: number | 'auto' }) => {
       const { terminal, signal } = context(options)
       const settings = { ...options, k: options.clusters }
       if (settings.dryRun && !settings.organize) {

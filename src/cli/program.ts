@@ -6,7 +6,9 @@ import type { Context } from './context.ts'
 import { addDemoCommand } from './demo.ts'
 import { addDoctorCommand } from './doctor.ts'
 import { addEmbedCommand } from './embed.ts'
+import { addEvalCommand } from './eval.ts'
 import { addInfoCommand } from './info.ts'
+import { addKmeansCommand } from './kmeans.ts'
 import { addModelsCommand } from './models.ts'
 import { oneLine } from './exitCodes.ts'
 import { addMergeCommand } from './merge.ts'
@@ -67,7 +69,9 @@ HF_HUB_OFFLINE say where models come from and are kept.`,
   addDoctorCommand(program, context)
   addEmbedCommand(program, context)
   addMergeCommand(program, context)
+  addEvalCommand(program, context)
   addInfoCommand(program, context)
+  addKmeansCommand(program, context)
   addModelsCommand(program, context)
   addOrganizeCommand(program, context)
   addPredictCommand(program, context)

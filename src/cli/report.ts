@@ -5,6 +5,7 @@ import { clusterSection, overview } from './report/clusters.ts'
 import type { ReportData } from './report/data.ts'
 import { percent } from './report/format.ts'
 import { markup } from './report/html.ts'
+import { kCurveSection } from './report/kCurve.ts'
 import { renderPage, type PageParts } from './report/page.ts'
 import { qualitySection } from './report/quality.ts'
 import {
@@ -28,6 +29,7 @@ export function renderReport(data: ReportData): string {
           ${certaintySection(data)} ${qualitySection(data)}
           ${scoreSection(data)}
           ${confusionSection(data)}
+          ${kCurveSection(data.choice)}
           ${trainingSection(data)}
           ${brokenSection(data)}
           ${factSection(data)}

@@ -2,7 +2,13 @@ import { dirname, resolve } from 'node:path'
 import { defaultCacheFolder } from '../data/cache.node.ts'
 import type { ImageCollection } from '../data/collection.ts'
 import { cluster, createDevice } from '../index.node.ts'
-import type { ClusterResult, Device, Divergence, VisionModel } from '../index.node.ts'
+import type {
+  ChooseKResult,
+  ClusterResult,
+  Device,
+  Divergence,
+  VisionModel,
+} from '../index.node.ts'
 import { KeeplightError } from '../runtime/errors.ts'
 import { toAssignments } from '../train/assignments.ts'
 import { comparePartitions } from './baselines.ts'
@@ -21,8 +27,9 @@ import type { ModelAbout } from './openData.ts'
 import { openEncoder } from './openModel.ts'
 import { checkOrganizable, organize, planOrganization } from './organizeFiles.ts'
 import { profiled } from './profiled.ts'
+import { describeChoice, pickK } from './pickK.ts'
 import { planTiles } from './reportTiles.ts'
-import type { ClusterSettings } from './settings.ts'
+import type { ChosenSettings, ClusterSettings } from './settings.ts'
 import { Stopwatch } from './stopwatch.ts'
 import { copiesByPath, surveyImages, type Survey } from './survey.ts'
 import { useTuning } from './tuning.ts'
@@ -45,7 +52,7 @@ export async function runCluster(
   const out = resolve(settings.out)
   const opened = await openData(data, settings, signal)
   const { collection } = opened
-  requireImages(data, collection.files.length, settings.k)
+  requireImages(data, collection.files.length, leastImages(settings.k))
   if (settings.organize) await checkOrganizable(collection, out, settings.organize)
   await prepareOutput(out)
   const trace = settings.profile === undefined ? undefined : resolve(settings.profile)
@@ -69,12 +76,20 @@ export async function runCluster(
       const { collected, model } = found
       watch.lap('embedding')
       if (looks) terminal.note(describeCounts(collected))
-      requireImages(data, collected.kept.length, settings.k)
+      requireImages(data, collected.kept.length, leastImages(settings.k))
       const survey = looks && (await surveyImages(collection, { ...collected, looks, device }))
       looks?.close()
       watch.lap('looking')
+      const { count, dimension, clean } = collected.features
+      const rows = { count, dimension, data: clean }
+      const { k, choice } = await pickK(rows, settings, device, context)
+      if (choice) {
+        terminal.note(describeChoice(choice))
+        watch.lap('choosing K')
+      }
+      const chosen = { ...settings, k }
       const parts = { collection, encoder: loaded, device, checkpoint }
-      const result = await train(collected, settings, parts, context)
+      const result = await train(collected, chosen, parts, context)
       for (const { seed, diverged } of result.restarts) {
         if (diverged) terminal.warn(`run of seed ${seed} left out: ${describeDivergence(diverged)}`)
       }
@@ -83,7 +98,7 @@ export async function runCluster(
         collection,
         { collected, survey },
         result,
-        { settings, out, device, model, watch },
+        { settings: chosen, choice, out, device, model, watch },
         {
           terminal,
           signal,
@@ -98,7 +113,8 @@ export async function runCluster(
 }
 
 interface Finish {
-  readonly settings: ClusterSettings
+  readonly settings: ChosenSettings
+  readonly choice: ChooseKResult | undefined
   readonly out: string
   readonly device: Device
   readonly model: ModelAbout
@@ -109,7 +125,7 @@ async function finish(
   collection: ImageCollection,
   { collected, survey }: { readonly collected: Collected; readonly survey?: Survey },
   result: ClusterResult,
-  { settings, out, device, model, watch }: Finish,
+  { settings, choice, out, device, model, watch }: Finish,
   { terminal, signal }: Context,
 ): Promise<Summary> {
   const { k, seed } = settings
@@ -152,7 +168,7 @@ async function finish(
     cloud,
     ...{ collection, collected, survey, result, assignments, scores, labels },
     ...{ clusters: sheets.clusters, tiles: tiles.fill(sheets.pictureOf) },
-    ...{ settings, out, model, timings: watch.laps, adapter: device.adapter },
+    ...{ settings, choice, out, model, timings: watch.laps, adapter: device.adapter },
     tuned: device.choices.entries(),
   })
   if (!settings.organize) return summary
@@ -172,7 +188,7 @@ interface TrainParts {
 
 async function train(
   collected: Collected,
-  settings: ClusterSettings,
+  settings: ChosenSettings,
   { collection, encoder, device, checkpoint }: TrainParts,
   context: Context,
 ): Promise<ClusterResult> {
@@ -201,6 +217,7 @@ async function train(
   }
 }
 
+const leastImages = (k: number | 'auto'): number => (k === 'auto' ? 2 : k)
 const describeDivergence = ({ step, terms }: Divergence): string =>
   `its loss is not finite from step ${step} on${terms.length > 0 ? `, in ${terms.join(' and ')}` : ''}; ` +
   'a lower --lr may help'

@@ -3,7 +3,7 @@ import type { WeightDtype } from '../index.node.ts'
 import { addCheckpointOptions, type CheckpointSettings } from './checkpointFile.ts'
 import { addMethodOptions, type MethodSettings } from './methods.ts'
 import { addOnlineOptions, type OnlineSettings } from './online.ts'
-import { integer } from './options.ts'
+import { countOrAuto, integer, numbersFrom } from './options.ts'
 import { addRecipeOptions, type RecipeSettings } from './recipe.ts'
 
 /** What `keeplight cluster` was asked to do, as parsed. */
@@ -15,7 +15,9 @@ export interface ClusterSettings
     MethodSettings,
     OnlineSettings,
     CheckpointSettings {
-  readonly k: number
+  readonly k: number | 'auto'
+  /** Numbers of clusters that `auto` tries. */
+  readonly kRange?: readonly number[]
   readonly out: string
   readonly adapter?: string
   readonly views: number
@@ -32,6 +34,9 @@ export interface ClusterSettings
   readonly json: boolean
 }
 
+/** The settings of a run whose number of clusters is known. */
+export type ChosenSettings = ClusterSettings & { readonly k: number }
+
 /** Options of every command that uses a device. */
 export function addCommonOptions(command: Command): Command {
   return command
@@ -42,6 +47,21 @@ export function addCommonOptions(command: Command): Command {
       false,
     )
     .option('--quiet', 'print errors only', false)
+}
+
+/** Options of commands that sort images into clusters. */
+export function addCountOptions(command: Command): Command {
+  return command
+    .requiredOption(
+      '-k, --clusters <n>',
+      'number of clusters, or auto to choose it from the features',
+      countOrAuto(2, 10_000),
+    )
+    .option(
+      '--k-range <range>',
+      'what auto tries: 2..30, 2..60:4 or 2,5,10 (2 to √(n/2), at most 50)',
+      numbersFrom(2),
+    )
 }
 
 /** Options of what the images are, shared by `cluster` and `embed`. */

@@ -1,7 +1,7 @@
 import { basename, join } from 'node:path'
 import { version } from '../../package.json'
 import { confusionMatrix, serializeHead } from '../index.node.ts'
-import type { ClusterResult, Device } from '../index.node.ts'
+import type { ChooseKResult, ClusterResult, Device } from '../index.node.ts'
 import type { ImageCollection } from '../data/collection.ts'
 import { assignmentsCsv, assignmentsJson, isUncertain } from '../train/assignments.ts'
 import type { Assignment } from '../train/assignments.ts'
@@ -12,9 +12,9 @@ import type { OrganizePlan } from './organizeFiles.ts'
 import { refreshOf, viewsBefore } from './online.ts'
 import { renderReport } from './report.ts'
 import type { ReportCluster, ReportData, Score } from './report/data.ts'
+import type { ChosenSettings } from './settings.ts'
 import { methodTitle, settingsOf } from './methods.ts'
 import { scoreRestarts } from './restarts.ts'
-import type { ClusterSettings } from './settings.ts'
 import { surveyCounts, type Survey } from './survey.ts'
 import { writeSurvey } from './surveyFiles.ts'
 import { formatDuration } from './terminal.ts'
@@ -34,7 +34,9 @@ export interface RunResults {
   readonly cloud?: ReportData['cloud']
   /** Class of each image that was read, where known. */
   readonly labels: Int32Array | undefined
-  readonly settings: ClusterSettings
+  readonly settings: ChosenSettings
+  /** How K was chosen, where it was not given. */
+  readonly choice?: ChooseKResult | undefined
   readonly out: string
   /** One encoder, or several joined by `+`. */
   readonly model: ModelAbout
@@ -109,6 +111,7 @@ function summarize(results: RunResults) {
       sideBySide: result.groups,
       ...restartFigures(results),
     },
+    ...(results.choice && { kChoice: results.choice }),
     cache,
     adapter: results.adapter,
     seconds: Object.fromEntries(results.timings.map(({ name, seconds }) => [name, seconds])),
@@ -160,6 +163,7 @@ function toReport(results: RunResults): ReportData {
     cloud: results.cloud,
     scores,
     confusion: confusionOf(results),
+    choice: results.choice,
     trace: result.trace,
     restarts: scoreRestarts(result, labels),
     kept: result.kept,

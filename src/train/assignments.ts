@@ -1,3 +1,9 @@
+import { csvText, safePath } from '../data/csv.ts'
+
+export { safePath }
+/** RFC 4180 CSV with `\n` line ends. */
+export const toCsv = csvText
+
 /** Where an image went: its cluster, how sure the head is, and the second choice. */
 export interface Assignment {
   /** Path relative to the folder of images, with `/` between parts. */
@@ -82,11 +88,6 @@ export function assignmentsCsv(rows: readonly Assignment[], names?: readonly str
   return toCsv([head, ...lines])
 }
 
-/** RFC 4180 CSV with `\n` line ends. */
-export function toCsv(lines: readonly (readonly (string | number)[])[]): string {
-  return lines.map((fields) => `${fields.map(csvField).join(',')}\n`).join('')
-}
-
 /** The same rows as JSON. */
 export function assignmentsJson(rows: readonly Assignment[]): string {
   const values = rows.map(({ runnerUp, runnerUpProbability, ...row }) => ({
@@ -95,17 +96,4 @@ export function assignmentsJson(rows: readonly Assignment[]): string {
     runnerUp: { cluster: runnerUp, probability: decimals(runnerUpProbability) },
   }))
   return `[\n${values.map((value) => JSON.stringify(value)).join(',\n')}\n]\n`
-}
-
-/**
- * Spreadsheets run a field that begins with `=`, `+`, `-` or `@` as a formula. `./` before such a
- * path keeps it text, and keeps it the same path.
- */
-export function safePath(path: string): string {
-  return /^[=+\-@\t\r]/.test(path) ? `./${path}` : path
-}
-
-function csvField(value: string | number): string {
-  const text = String(value)
-  return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text
 }

@@ -47,6 +47,26 @@ const MAX_WORK = 2 ** 33
  * @param data [N, D]
  */
 export async function kmeans(data: Float32Array, options: KmeansOptions): Promise<KmeansResult> {
+  const { clusters, iterations } = await runAll(data, options)
+  const { inertias } = clusters
+  return { ...clusters.result(inertias.indexOf(Math.min(...inertias))), iterations }
+}
+
+/** All runs of {@link kmeans}, in the order of their inertia, best first; equal ones by number. */
+export async function kmeansRuns(
+  data: Float32Array,
+  options: KmeansOptions,
+): Promise<KmeansResult[]> {
+  const { clusters, iterations } = await runAll(data, options)
+  const { inertias } = clusters
+  const order = inertias.map((_, run) => run).sort((a, b) => inertias[a]! - inertias[b]! || a - b)
+  return order.map((run) => ({ ...clusters.result(run), iterations }))
+}
+
+async function runAll(
+  data: Float32Array,
+  options: KmeansOptions,
+): Promise<{ clusters: Clusters; iterations: number }> {
   const { device, count, dimension, k, initial, iterations = 300, seed = 0, signal } = options
   const { restarts = initial ? 1 : 20 } = options
   check(data, options, restarts)
@@ -66,7 +86,7 @@ export async function kmeans(data: Float32Array, options: KmeansOptions): Promis
       clusters.move()
       done++
     }
-    return { ...clusters.best(), iterations: done }
+    return { clusters, iterations: done }
   } finally {
     chunks.forEach(({ x }) => x.dispose())
   }
@@ -262,22 +282,26 @@ class Clusters {
     return Math.floor(farthest / restarts)
   }
 
-  /** The restart of lowest inertia. */
-  best(): Omit<KmeansResult, 'iterations'> {
-    const { count, dimension, k, restarts } = this.sizes
-    const inertias = Array.from({ length: restarts }, (_, run) => {
+  /** Mean squared distance of a row to its centre, of each restart. */
+  get inertias(): number[] {
+    const { count, restarts } = this.sizes
+    return Array.from({ length: restarts }, (_, run) => {
       let sum = 0
       for (let row = 0; row < count; row++) sum += this.#squared[row * restarts + run]!
       return sum / count
     })
-    const best = inertias.indexOf(Math.min(...inertias))
+  }
+
+  /** One restart's clusters. */
+  result(run: number): Omit<KmeansResult, 'iterations'> {
+    const { count, dimension, k, restarts } = this.sizes
     return {
       assignments: Int32Array.from(
         { length: count },
-        (_, row) => this.#assignments[row * restarts + best]!,
+        (_, row) => this.#assignments[row * restarts + run]!,
       ),
-      centres: this.centres.slice(best * k * dimension, (best + 1) * k * dimension),
-      inertia: inertias[best]!,
+      centres: this.centres.slice(run * k * dimension, (run + 1) * k * dimension),
+      inertia: this.inertias[run]!,
     }
   }
 }

@@ -176,6 +176,20 @@ describe('renderReport', () => {
     expect(report).not.toMatch(/style="/)
   })
 
+  it('shows how the number of clusters was chosen, where it was', async () => {
+    const data = await sampleReport(1, () => 'a.jpg')
+    const report = renderReport(data)
+    expect(report.replace(/\s+/g, ' ')).toContain(
+      'Chosen: <b>8</b>. The codes of 7 clusters are about as short.',
+    )
+    expect(report).toContain('coding length of 2 to 12 clusters; 8 was chosen')
+    expect(report).not.toContain('NaN')
+    expect(report).not.toContain('a guess')
+    const unclear = { ...data, choice: { ...data.choice!, structured: false } }
+    expect(renderReport(unclear)).toContain('this choice is a guess')
+    expect(renderReport({ ...data, choice: undefined })).not.toContain('Number of clusters')
+  })
+
   it('does without labels, broken files, a trace and thumbnails', async () => {
     const data = await sampleReport(2, (cluster, image) => `${cluster}-${image}.jpg`)
     const report = renderReport({

@@ -61,6 +61,19 @@ export async function sampleReport(
         sceneKinds.map((__, j) => (i === j ? 36 : (i + j) % 5 === 0 ? 2 : 0)),
       ),
     },
+    choice: {
+      ...{ k: 8, candidates: [7, 8], structured: true, single: 91_000, sample: 400, restarts: 5 },
+      ...{ partitions: 'k-means', directions: 40 },
+      curve: [2, 4, 6, 7, 8, 9, 10, 12].map((k) => ({
+        k,
+        codingLength: 80_000 + 120 * (k - 8) ** 2,
+        codingLengthDeviation: 150,
+        stability: k === 8 ? 0.97 : 0.6 - k / 100,
+        stabilityError: 0.02,
+        silhouette: k === 12 ? NaN : 0.3 - Math.abs(k - 8) / 30,
+        calinskiHarabasz: 220 - 12 * k,
+      })),
+    },
     trace: steps.map((step) => ({
       step,
       learningRate: 1e-3,

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest'
 import { tsneGradient, tsneProbabilities } from '../../src/runtime/ops/tsne.ts'
 import { kmeans } from '../../src/train/kmeans.ts'
+import { calinskiHarabasz, silhouettes } from '../../src/train/silhouette.ts'
 import { jointProbabilities } from '../../src/train/tsneGraph.ts'
 import { smallest, squaredDistances } from '../reference/distance.ts'
 import { expectClose } from '../support/compare.ts'
@@ -21,6 +22,17 @@ describeGolden('clustering', () => {
     expect([...assignments]).toEqual([...file.int32('assignment')])
     expectClose('centres', centres, file.float32('centres'), 1e-6)
     expectClose('inertia', [inertia * count], [Number(file.metadata.get('inertia'))], 1e-6)
+  })
+
+  it("has scikit-learn's silhouette and Calinski-Harabasz index", async () => {
+    const file = await readGoldenTensors('clustering.safetensors')
+    const [count, dimension] = file.tensors.get('x')!.shape as [number, number]
+    const x = file.float32('x')
+    const partition = file.int32('assignment')
+    const [silhouette] = await silhouettes(x, [partition], { device: device(), count, dimension })
+    expect(silhouette).toBeCloseTo(Number(file.metadata.get('silhouette_euclidean')), 6)
+    const index = calinskiHarabasz(x, dimension, partition)
+    expectClose('index', [index], [Number(file.metadata.get('calinski_harabasz'))], 1e-6)
   })
 
   it("follows scikit-learn's t-SNE: joint probabilities, gradient and divergence", async () => {

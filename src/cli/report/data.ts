@@ -1,5 +1,6 @@
 import type { QualityKind } from '../../data/quality.ts'
 import type { Assignment } from '../../train/assignments.ts'
+import type { ChooseKResult } from '../../train/chooseK.ts'
 import type { RestartScores } from '../restarts.ts'
 import type { Cloud } from './cloudData.ts'
 
@@ -107,6 +108,8 @@ export interface ReportData {
     readonly classes: readonly string[]
     readonly counts: readonly (readonly number[])[]
   }
+  /** How the number of clusters was chosen; absent when it was given. */
+  readonly choice?: ChooseKResult | undefined
   readonly trace: readonly TracePoint[]
   readonly restarts: RestartScores
   /** Index of the restart that was kept. */

@@ -110,23 +110,3 @@ function thin(points: Points, limit: number): Points {
   }
   return { data: kept, count: limit, dimension }
 }
-
-/** Index of the nearest of k centres for each row; ties to the lowest. */
-export function assignToNearest(
-  { data, count, dimension }: Points,
-  centres: Float32Array,
-  k: number,
-): Int32Array {
-  return Int32Array.from({ length: count }, (_, i) => {
-    let best = 0
-    let least = Infinity
-    for (let j = 0; j < k; j++) {
-      let sum = 0
-      for (let d = 0; d < dimension; d++) {
-        sum += (data[i * dimension + d] - centres[j * dimension + d]) ** 2
-      }
-      if (sum < least) [least, best] = [sum, j]
-    }
-    return best
-  })
-}

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import type { Copy, CopyGroup, Look, LookAlikeGroup } from '../data/duplicates.ts'
 import { qualityLimits } from '../data/quality.ts'
-import { safePath, toCsv } from '../train/assignments.ts'
+import { csvText, safePath } from '../data/csv.ts'
 import { writeFileAtomic } from './files.ts'
 import { surveyCounts, type Survey } from './survey.ts'
 
@@ -64,7 +64,7 @@ export function duplicatesCsv({ files, looks, copies, lookAlikes }: Survey): str
       return [...about, width, height, bytes]
     })
   })
-  return toCsv([head, ...lines])
+  return csvText([head, ...lines])
 }
 
 const sizeOf = ({ appearance: { width, height, bytes } }: Look) => ({ width, height, bytes })

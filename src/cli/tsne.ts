@@ -11,7 +11,7 @@ import {
   type TsneResult,
 } from '../index.node.ts'
 import { KeeplightError } from '../runtime/errors.ts'
-import { safePath, toCsv } from '../train/assignments.ts'
+import { csvText, safePath } from '../data/csv.ts'
 import type { Collected } from './collect.ts'
 import { linkTo, loadThumbnails } from './contactSheets.ts'
 import type { Context } from './context.ts'
@@ -257,5 +257,5 @@ export function pointsCsv(points: readonly CloudPoint[]): string {
     ...(labelled ? [safePath(label ?? '')] : []),
     ...(clustered ? [cluster ?? ''] : []),
   ])
-  return toCsv([head, ...lines])
+  return csvText([head, ...lines])
 }

@@ -1,9 +1,5 @@
 import { csvText, safePath } from '../data/csv.ts'
 
-export { safePath }
-/** RFC 4180 CSV with `\n` line ends. */
-export const toCsv = csvText
-
 /** Where an image went: its cluster, how sure the head is, and the second choice. */
 export interface Assignment {
   /** Path relative to the folder of images, with `/` between parts. */
@@ -85,7 +81,7 @@ export function assignmentsCsv(rows: readonly Assignment[], names?: readonly str
     ...(withLabels ? [safePath(row.label ?? '')] : []),
     ...(withCopies ? [safePath(row.duplicateOf ?? '')] : []),
   ])
-  return toCsv([head, ...lines])
+  return csvText([head, ...lines])
 }
 
 /** The same rows as JSON. */

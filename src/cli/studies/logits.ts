@@ -1,6 +1,6 @@
 import { cluster } from '../../index.node.ts'
 import type { Adapter } from '../../train/adapter.ts'
-import { toCsv } from '../../train/assignments.ts'
+import { csvText } from '../../data/csv.ts'
 import { matchClusters } from '../../train/metrics.ts'
 import { predictRuns } from '../../train/predictRuns.ts'
 import type { Context } from '../context.ts'
@@ -48,7 +48,7 @@ export async function runLogits(settings: LogitsSettings, context: Context): Pro
       name: 'logits',
       title: 'The head while it trains',
       subtitle: `${names.join(', ')} by ${session.modelName}, seed ${settings.seed}`,
-      ...{ json, csv: toCsv(recordings.flatMap(csvLines)), script: filmScript },
+      ...{ json, csv: csvText(recordings.flatMap(csvLines)), script: filmScript },
       plots: Object.fromEntries([
         ...films.map((film, i) => [fileOf(i), film]),
         ...curves.map((curve, i) => [`${fileOf(i)}-accuracy`, curve]),

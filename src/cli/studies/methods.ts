@@ -3,7 +3,7 @@ import type { ClusterOptions, Device, ZeroShotClassifier } from '../../index.nod
 import { stepsPerEpoch } from '../../train/batchSource.ts'
 import { inertiaOf, predictRuns } from '../../train/predictRuns.ts'
 import { resolveSettings, type ScpSettings } from '../../train/scpSettings.ts'
-import { assignToNearest } from '../baselines.ts'
+import { assignToCentres } from '../../train/assignToCentres.ts'
 import type { StudyData } from './data.ts'
 import { scoresOf } from './scores.ts'
 import type { Run } from './store.ts'
@@ -34,7 +34,9 @@ export async function runKmeans(
   const result = await kmeans(clean, { device, count, dimension, k, restarts, seed, signal })
   const { centres, inertia } = result
   const rows = { data: scored, count: scored.length / dimension, dimension }
-  const assignments = data.onTest ? assignToNearest(rows, centres, k) : result.assignments
+  const assignments = data.onTest
+    ? await assignToCentres(device, rows, centres)
+    : result.assignments
   return { seed, inertia, scores: scoresOf(scoredLabels, assignments) }
 }
 

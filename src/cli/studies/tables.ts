@@ -1,4 +1,4 @@
-import { toCsv } from '../../train/assignments.ts'
+import { csvText } from '../../data/csv.ts'
 import { markup, type Html } from '../report/html.ts'
 import {
   correlation,
@@ -125,5 +125,5 @@ export function runsCsv(cells: readonly Cell[]): string {
       return [dataset, row, seed, run.seed, i === kept ? 1 : 0, ...scores, run.inertia.toFixed(6)]
     }),
   )
-  return toCsv([head, ...lines])
+  return csvText([head, ...lines])
 }

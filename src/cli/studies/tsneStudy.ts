@@ -1,6 +1,6 @@
 import { cluster, tsne } from '../../index.node.ts'
 import type { Adapter } from '../../train/adapter.ts'
-import { toCsv } from '../../train/assignments.ts'
+import { csvText } from '../../data/csv.ts'
 import type { Context } from '../context.ts'
 import { scatterPlot } from '../plot/plots.ts'
 import { markup, type Html } from '../report/html.ts'
@@ -35,7 +35,7 @@ export async function runTsneStudy(settings: TsneSettings, context: Context): Pr
       title: 'Features and logits in the plane',
       subtitle: `${names.join(', ')} by ${session.modelName}, seed ${settings.seed}`,
       json: { ...madeBy(session), layouts: all.map(layoutJson) },
-      csv: toCsv(all.flatMap(csvLines)),
+      csv: csvText(all.flatMap(csvLines)),
       plots: Object.fromEntries(
         plots.flatMap(([features, logits], i) => [
           [`${fileOf(i)}-features`, features] as const,

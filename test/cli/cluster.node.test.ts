@@ -320,7 +320,7 @@ describe('keeplight cluster', () => {
         'one cluster',
         () => ['cluster', pictures, '-k', '1'],
         2,
-        /^keeplight: option '-k, --clusters <n>' argument '1' is invalid\. Expected a whole number from 2 to 10000\. \(see keeplight --help\)$/,
+        /^keeplight: option '-k, --clusters <n>' argument '1' is invalid\. Expected auto or a whole number from 2 to 10000\. \(see keeplight --help\)$/,
       ],
       [
         'no number of clusters',

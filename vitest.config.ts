@@ -40,6 +40,9 @@ const NODE_TESTS = [
 const SHARED_TESTS = ['test/**/*.test.ts']
 const GPU_TESTS = ['test/{kernels,runtime,model,train,golden,catalogue,fuzz}/**/*.test.ts']
 
+// On SwiftShader test/web compares this very run between Node and the page.
+const TWICE = 'test/train/determinism.test.ts'
+
 // A software adapter compiles and runs big kernels slowly.
 const timeouts = { testTimeout: 120_000, hookTimeout: 120_000, teardownTimeout: 30_000 }
 
@@ -101,7 +104,7 @@ export default defineConfig({
           ...side,
           name: 'swiftshader',
           include: GPU_TESTS,
-          exclude: NODE_TESTS,
+          exclude: [...NODE_TESTS, TWICE],
           env: dawnEnvironment('swiftshader'),
           globalSetup: ['test/support/requireSwiftshader.ts'],
           sequence: { groupOrder: 2 },
@@ -114,7 +117,7 @@ export default defineConfig({
           name: 'page',
           include: SHARED_TESTS,
           // What these find on SwiftShader in Node holds here: test/web compares the bits of every op.
-          exclude: [...NODE_TESTS, 'test/{catalogue,kernels,fuzz}/**', 'test/runtime/ops/**'],
+          exclude: [...NODE_TESTS, TWICE, 'test/{catalogue,kernels,fuzz}/**', 'test/runtime/ops/**'],
           env: testEnvironment('swiftshader'),
           globalSetup: ['test/support/requireChromium.ts'],
           fileParallelism: false,

@@ -117,7 +117,12 @@ export default defineConfig({
           name: 'page',
           include: SHARED_TESTS,
           // What these find on SwiftShader in Node holds here: test/web compares the bits of every op.
-          exclude: [...NODE_TESTS, TWICE, 'test/{catalogue,kernels,fuzz}/**', 'test/runtime/ops/**'],
+          exclude: [
+            ...NODE_TESTS,
+            TWICE,
+            'test/{catalogue,kernels,fuzz}/**',
+            'test/runtime/ops/**',
+          ],
           env: testEnvironment('swiftshader'),
           globalSetup: ['test/support/requireChromium.ts'],
           fileParallelism: false,

@@ -213,24 +213,30 @@ export function brokenSection({ broken }: ReportData): Html | undefined {
 }
 
 /** Settings and timings. */
-export function factSection({ settings, timings }: ReportData): Html {
-  const list = (facts: ReportData['settings']): Html =>
-    markup`<dl>
-      ${facts.map(
-        ([name, value]) =>
-          markup`<dt>${name}</dt>
-            <dd>${value}</dd>`,
-      )}
-    </dl>`
+export const factSection = ({ settings, timings }: ReportData): Html =>
+  factLists([
+    ['Settings', settings],
+    ['Timings', timings],
+  ])
+
+/** Lists of names and values under headings, side by side. */
+export function factLists(
+  lists: readonly (readonly [string, readonly (readonly [string, string])[]])[],
+): Html {
   return markup`<div class="facts">
-    <section>
-      <h2>Settings</h2>
-      ${list(settings)}
-    </section>
-    <section>
-      <h2>Timings</h2>
-      ${list(timings)}
-    </section>
+    ${lists.map(
+      ([title, facts]) =>
+        markup`<section>
+          <h2>${title}</h2>
+          <dl>
+            ${facts.map(
+              ([name, value]) =>
+                markup`<dt>${name}</dt>
+                  <dd>${value || '–'}</dd>`,
+            )}
+          </dl>
+        </section>`,
+    )}
   </div>`
 }
 

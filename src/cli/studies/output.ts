@@ -2,8 +2,9 @@ import { join } from 'node:path'
 import { version } from '../../../package.json'
 import { writeFileAtomic } from '../files.ts'
 import { standaloneSvg } from '../plot/plots.ts'
-import { markup, type Html, type HtmlValue } from '../report/html.ts'
+import type { Html, HtmlValue } from '../report/html.ts'
 import { renderPage } from '../report/page.ts'
+import { factLists } from '../report/results.ts'
 import { describeAdapter } from '../openModel.ts'
 import type { Session, StudySettings } from './session.ts'
 
@@ -74,22 +75,8 @@ export function factList({ device, modelName, datasets }: Session, settings: Stu
     const test = onTest ? `, ${scoredLabels.length.toLocaleString('en')} test images` : ''
     return [name, `${images} images${test}, ${k} classes`] as const
   })
-  const list = (rows: typeof facts): Html =>
-    markup`<dl>
-      ${rows.map(
-        ([name, value]) =>
-          markup`<dt>${name}</dt>
-            <dd>${value}</dd>`,
-      )}
-    </dl>`
-  return markup`<div class="facts">
-    <section>
-      <h2>Settings</h2>
-      ${list(facts)}
-    </section>
-    <section>
-      <h2>Data</h2>
-      ${list(sets)}
-    </section>
-  </div>`
+  return factLists([
+    ['Settings', facts],
+    ['Data', sets],
+  ])
 }

@@ -37,11 +37,23 @@ const NODE_TESTS = [
   'test/{cli,scripts,web}/**/*.test.ts',
   'test/architecture.test.ts',
 ]
+/** Of these, the ones that measure time, start whole programs or load full-size models. */
+const ALONE = [
+  'test/cli/**/*.node.test.ts',
+  'test/web/**/*.test.ts',
+  'test/runtime/**/*.node.test.ts',
+  'test/golden/**/*.node.test.ts',
+  'test/data/{decode,hostileArchives,hostileImages,openCollection}.node.test.ts',
+  'test/model/{httpSource,hub}.node.test.ts',
+  'test/package.node.test.ts',
+]
 const SHARED_TESTS = ['test/**/*.test.ts']
 const GPU_TESTS = ['test/{kernels,runtime,model,train,golden,catalogue,fuzz}/**/*.test.ts']
 
 // On SwiftShader test/web compares this very run between Node and the page.
 const TWICE = 'test/train/determinism.test.ts'
+// Whole trainings, which the page runs on the same driver.
+const PAGE_TRAINS = [TWICE, 'test/train/{training,cluster,recovery}.test.ts']
 
 // A software adapter compiles and runs big kernels slowly.
 const timeouts = { testTimeout: 120_000, hookTimeout: 120_000, teardownTimeout: 30_000 }
@@ -76,9 +88,22 @@ export default defineConfig({
         ...vite,
         test: {
           ...timeouts,
+          ...side,
+          name: 'host',
+          include: NODE_TESTS,
+          exclude: ALONE,
+          env: dawnEnvironment('lavapipe'),
+          globalSetup: ['test/support/requireLavapipe.ts', 'test/support/requireChromium.ts'],
+          sequence: { groupOrder: 4 },
+        },
+      },
+      {
+        ...vite,
+        test: {
+          ...timeouts,
           ...alone,
           name: 'node',
-          include: NODE_TESTS,
+          include: ALONE,
           env: dawnEnvironment('lavapipe'),
           globalSetup: ['test/support/requireLavapipe.ts', 'test/support/requireChromium.ts'],
           sequence: { groupOrder: 0 },
@@ -104,7 +129,7 @@ export default defineConfig({
           ...side,
           name: 'swiftshader',
           include: GPU_TESTS,
-          exclude: [...NODE_TESTS, TWICE],
+          exclude: [...NODE_TESTS, ...PAGE_TRAINS],
           env: dawnEnvironment('swiftshader'),
           globalSetup: ['test/support/requireSwiftshader.ts'],
           sequence: { groupOrder: 2 },

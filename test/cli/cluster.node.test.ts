@@ -8,10 +8,11 @@ import {
   rm,
   writeFile,
 } from 'node:fs/promises'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { recordBytesOf } from '../../src/data/recordStore.node.ts'
 import { createDevice, fileTuneStore, saveTuning } from '../../src/index.node.ts'
 import { parseSafetensors } from '../../src/model/safetensors.ts'
 import { drawFolder } from './drawFolder.ts'
@@ -372,11 +373,13 @@ describe('keeplight cluster', () => {
     const ownCache = join(folder, 'own cache')
     const out = join(folder, 'killed')
     const args = ['cluster', many, '-k', '8', '--out', out, ...small]
+    // A run's file is there before its first batch is.
+    const batchBytes = 32 * recordBytesOf(4 * 2 * 192 + 32 * 32 * 3)
     const segments = (): string[] =>
       existsSync(ownCache)
-        ? readdirSync(ownCache, { recursive: true, encoding: 'utf8' }).filter((name) =>
-            name.endsWith('.features'),
-          )
+        ? readdirSync(ownCache, { recursive: true, encoding: 'utf8' }).filter((name) => {
+            return name.endsWith('.features') && statSync(join(ownCache, name)).size > batchBytes
+          })
         : []
     const stopAfter = async (count: number, signal: NodeJS.Signals): Promise<Finished> => {
       const { child, finished } = startCli(ownCache, args)

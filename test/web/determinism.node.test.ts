@@ -54,8 +54,7 @@ async function runInPage<R>(file: string): Promise<Result<R>> {
 }
 
 async function runInBoth<R>(nodeFile: string, pageFile: string): Promise<[R, R]> {
-  const node = await runInNode<R>(nodeFile)
-  const page = await runInPage<R>(pageFile)
+  const [node, page] = await Promise.all([runInNode<R>(nodeFile), runInPage<R>(pageFile)])
   expect(node.adapter).toMatchObject({ architecture: 'swiftshader', software: true })
   expect(page.adapter).toMatchObject({ architecture: 'swiftshader', software: true })
   return [node.run, page.run]

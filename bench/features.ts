@@ -43,7 +43,7 @@ const optionTable = {
     help: 'the reference’s features',
   },
   rows: { value: 'LIST', default: names.join(','), help: 'which rows, between commas' },
-  seeds: { value: 'N', help: 'repetitions of each row (as many as the reference has: 12 or 5)' },
+  seeds: { value: 'N', default: '12', help: 'repetitions of each row' },
   'min-steps': {
     value: 'N',
     default: '1',
@@ -69,7 +69,7 @@ async function main(): Promise<number> {
     if (names.includes(row)) continue
     throw new KeeplightError('usage', `--rows has ${row}, expected some of ${names.join(', ')}`)
   }
-  const seeds = options.seeds && wholeNumber('seeds', options.seeds)
+  const seeds = wholeNumber('seeds', options.seeds!)
   const minSteps = wholeNumber('min-steps', options['min-steps']!)
   const dataset = await readFeatures(options.features!)
   const data = studyOf(dataset, dataset.train.count, true)
@@ -84,12 +84,7 @@ async function main(): Promise<number> {
     for (const row of rows) {
       const entry = featureRows[row as keyof typeof featureRows]
       const start = performance.now()
-      const runs = await runRow(
-        { device, data },
-        entry,
-        seeds || entry.expected.accuracy.runs,
-        minSteps,
-      )
+      const runs = await runRow({ device, data }, entry, seeds, minSteps)
       const seconds = (performance.now() - start) / 1000
       results.push({ row, seconds, runs, agrees: printRow(entry, runs, seconds) })
       if (options.json) {
